@@ -1,0 +1,37 @@
+# Every target sets up what it needs; the only prerequisites are Python >= 3.11, git and make.
+UV ?= .venv/bin/uv
+RUN := .venv/bin/
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: setup demo test check bench generate chaos clean
+
+setup: .venv/.ready
+.venv/.ready: pyproject.toml uv.lock
+	@test -x $(UV) || (python3 -m venv .venv && .venv/bin/python -m pip install --quiet uv)
+	$(UV) sync --frozen --inexact --quiet --python .venv/bin/python
+	@touch $@
+
+demo: setup
+	$(RUN)holdfast demo
+
+test: setup
+	$(RUN)pytest
+
+check: setup
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports
+	$(RUN)python proto/generate.py --check
+
+bench: setup
+	$(RUN)holdfast bench e2e
+
+chaos: setup
+	$(RUN)holdfast chaos --mode embedded --kills 30
+
+generate: setup
+	$(RUN)python proto/generate.py
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

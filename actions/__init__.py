@@ -1,0 +1,1 @@
+"""What follows a verdict: gate, ledger, rollback commit, Slack."""

@@ -1,0 +1,1 @@
+"""Pure arithmetic: sketches, windows, evidence, drift, cost. No I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""Benchmarks and chaos; they drive the product from outside."""

@@ -1,0 +1,1 @@
+"""The reference client, and fleets that use it."""

@@ -1,0 +1,1 @@
+"""ClickHouse: migrations, writer, queries, and the endpoint over chDB."""

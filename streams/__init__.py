@@ -1,0 +1,1 @@
+"""The stages after the log, and what drives them."""

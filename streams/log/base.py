@@ -1,0 +1,66 @@
+"""The port of the durable log. Backends satisfy it structurally and pass one contract suite."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One record to be written: a segment's bytes and the batch ids that it holds.
+
+    `batch_ids` is 16 bytes per upload, concatenated; kept for the dedup horizon even after the
+    payload has been trimmed.
+    """
+
+    partition: int
+    payload: bytes
+    arrived_ms: int
+    batch_ids: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the log. Offsets count from 0 in each partition, without gaps."""
+
+    partition: int
+    offset: int
+    payload: bytes
+
+
+class Log(Protocol):
+    """An append-only, partitioned record log. All methods may be called from any thread."""
+
+    @property
+    def partitions(self) -> int:
+        """Fixed when the log is made; opening it with another number is a PermanentError."""
+
+    def append(self, records: Sequence[Append]) -> list[int]:
+        """Write all records or none, durably; their offsets. One call is one group commit.
+
+        Raises TransientError ``log_full`` while the disk's reserve is touched.
+        """
+
+    def read(self, partition: int, offset: int, *, bytes_max: int) -> list[Record]:
+        """Records from `offset` on, at least one if there is any, in order; [] at the end.
+
+        Raises PermanentError ``log_trimmed`` if `offset` lies before the start.
+        """
+
+    def start(self, partition: int) -> int:
+        """Offset of the oldest record still held."""
+
+    def end(self, partition: int) -> int:
+        """Offset that the next record will get."""
+
+    def trim(self, partition: int, *, before: int) -> None:
+        """Forget payloads before this offset. Batch ids stay until `forget_batch_ids`."""
+
+    def batch_ids(self, partition: int, *, before: int, since_ms: int) -> Iterator[tuple[int, bytes]]:
+        """(arrived_ms, ids) of records with offset < `before` and arrived_ms >= `since_ms`."""
+
+    def forget_batch_ids(self, *, before_ms: int) -> None:
+        """Drop the batch ids of trimmed records that arrived before this."""
+
+    def close(self) -> None:
+        """Release files. A closed log refuses everything."""

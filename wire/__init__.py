@@ -1,0 +1,1 @@
+"""Bytes to typed columns and back; errors."""
