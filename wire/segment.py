@@ -1,0 +1,161 @@
+"""Log records as bytes and back: Avro (`proto/segment.avsc`), columns inside.
+
+What the log holds is columns, not uploads: one record is what one commit group gave one partition,
+decoded, checked and anonymised. Nothing reaches it that is not a column or a registered name.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, fields
+from enum import StrEnum
+from importlib.resources import files
+from typing import Any, Final
+
+import fastavro
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.context import Context
+from wire.errors import PermanentError
+from wire.pb.registry import METRICS
+
+Column = NDArray[Any]
+
+
+class Kind(StrEnum):
+    """What a log record is."""
+
+    TELEMETRY = "telemetry"
+    TICK = "tick"
+    CONTROL = "control"
+
+
+BATCH_ID: Final = np.dtype("V16")
+UPLOAD_COLUMNS: Final[Mapping[str, np.dtype[Any]]] = {
+    "batch_id": BATCH_ID,
+    "n": np.dtype("<i4"),  # accepted observations
+    "received": np.dtype("<i4"),  # observations sent
+    "context": np.dtype("<i4"),  # row of Segment.contexts
+    "enrolled": np.dtype("u1"),
+    "enrolled_ms": np.dtype("<i8"),  # coarsened to the cohort width; 0 = not given
+}
+ROW_COLUMNS: Final[Mapping[str, np.dtype[Any]]] = {
+    "event_minute": np.dtype("<i4"),  # minutes since the epoch
+    "unit_bet": np.dtype("u1"),
+    **{m.column: np.dtype("<f4" if m.wire == "float" else "<u4") for m in METRICS},
+}
+UNIT_DAY_COLUMNS: Final[Mapping[str, np.dtype[Any]]] = {
+    "upload": np.dtype("<i4"),  # row of Segment.uploads
+    "day": np.dtype("<i4"),
+    "errored": np.dtype("u1"),
+    "crashed": np.dtype("u1"),
+    "energy_mj": np.dtype("<f4"),
+    "data_bytes": np.dtype("<f4"),
+}
+FEEDBACK_COLUMNS: Final[Mapping[str, np.dtype[Any]]] = {
+    "upload": np.dtype("<i4"),
+    "label_age_days": np.dtype("<i4"),
+    "correct": np.dtype("<i8"),
+    "incorrect": np.dtype("<i8"),
+    "unit_correct": np.dtype("<i8"),
+    "unit_incorrect": np.dtype("<i8"),
+}
+_TABLES: Final = {
+    "uploads": UPLOAD_COLUMNS,
+    "rows": ROW_COLUMNS,
+    "unit_days": UNIT_DAY_COLUMNS,
+    "feedback": FEEDBACK_COLUMNS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One log record. Tables map a column's name to its array; a table may be empty.
+
+    The rows of an upload lie together, in the order of `uploads`: upload ``i`` owns the next
+    ``uploads["n"][i]`` rows. A column that no upload of the segment sent is absent from `rows`.
+    `tallies` counts what was refused or discarded since the last record: ``rows:<code>``,
+    ``uploads:<code>``, ``fields:unknown_field``.
+    """
+
+    kind: Kind
+    arrived_ms: int
+    writer: str = ""
+    contexts: list[Context] = field(default_factory=list)
+    uploads: Mapping[str, Column] = field(default_factory=dict)
+    rows: Mapping[str, Column] = field(default_factory=dict)
+    unit_days: Mapping[str, Column] = field(default_factory=dict)
+    feedback: Mapping[str, Column] = field(default_factory=dict)
+    tallies: Mapping[str, int] = field(default_factory=dict)
+    control: bytes = b""
+
+
+def _schema() -> Any:
+    return fastavro.parse_schema(json.loads((files("wire") / "pb" / "segment.avsc").read_bytes()))
+
+
+_SCHEMA: Final = _schema()
+_CONTEXT_FIELDS: Final = tuple(f.name for f in fields(Context))
+
+
+def encode(segment: Segment) -> bytes:
+    """Avro bytes without a header; equal segments give equal bytes."""
+    record = {
+        "kind": segment.kind.value,
+        "arrived_ms": segment.arrived_ms,
+        "writer": segment.writer,
+        "contexts": [dict(zip(_CONTEXT_FIELDS, astuple(c), strict=True)) for c in segment.contexts],
+        "tallies": dict(segment.tallies),
+        "control": segment.control,
+    }
+    for name in _TABLES:
+        table: Mapping[str, Column] = getattr(segment, name)
+        record[name] = {key: column.tobytes() for key, column in table.items()}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, _SCHEMA, record)
+    return out.getvalue()
+
+
+def decode(payload: bytes) -> Segment:
+    """The inverse of `encode`. Columns of a newer writer that we do not know are left out.
+
+    Raises
+    ------
+    PermanentError
+        ``segment_undecodable``: not a segment, or its columns disagree in length.
+    """
+    try:
+        record: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(payload), _SCHEMA, None)  # type: ignore[assignment]
+        tables = {
+            name: {
+                key: np.frombuffer(record[name][key], dtype)
+                for key, dtype in columns.items()
+                if key in record[name]
+            }
+            for name, columns in _TABLES.items()
+        }
+        segment = Segment(
+            kind=Kind(record["kind"]),
+            arrived_ms=record["arrived_ms"],
+            writer=record["writer"],
+            contexts=[Context(**c) for c in record["contexts"]],
+            tallies=record["tallies"],
+            control=record["control"],
+            **tables,
+        )
+    except Exception as error:  # fastavro raises whatever the bytes make it raise
+        raise PermanentError("segment_undecodable", type(error).__name__) from error
+    _check_shape(segment)
+    return segment
+
+
+def _check_shape(segment: Segment) -> None:
+    for name in _TABLES:
+        lengths = {len(column) for column in getattr(segment, name).values()}
+        if len(lengths) > 1:
+            raise PermanentError("segment_undecodable", f"columns of {name} differ in length")
+    if segment.uploads:
+        rows = int(segment.uploads["n"].sum())
+        if any(len(column) != rows for column in segment.rows.values()):
+            raise PermanentError("segment_undecodable", "rows do not add up to the uploads' counts")
