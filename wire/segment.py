@@ -7,9 +7,10 @@ decoded, checked and anonymised. Nothing reaches it that is not a column or a re
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any, Final
 
 import fastavro
@@ -91,21 +92,22 @@ class Segment:
     control: bytes = b""
 
 
-def _schema() -> Any:
-    return fastavro.parse_schema(json.loads((files("wire") / "pb" / "segment.avsc").read_bytes()))
-
-
-_SCHEMA: Final = _schema()
+_SCHEMA: Final = fastavro.parse_schema(
+    json.loads((files("wire") / "pb" / "segment.avsc").read_bytes())
+)
 _CONTEXT_FIELDS: Final = tuple(f.name for f in fields(Context))
+_context_values = attrgetter(*_CONTEXT_FIELDS)
 
 
 def encode(segment: Segment) -> bytes:
     """Avro bytes without a header; equal segments give equal bytes."""
-    record = {
+    record: dict[str, object] = {
         "kind": segment.kind.value,
         "arrived_ms": segment.arrived_ms,
         "writer": segment.writer,
-        "contexts": [dict(zip(_CONTEXT_FIELDS, astuple(c), strict=True)) for c in segment.contexts],
+        "contexts": [
+            dict(zip(_CONTEXT_FIELDS, _context_values(c), strict=True)) for c in segment.contexts
+        ],
         "tallies": dict(segment.tallies),
         "control": segment.control,
     }
