@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from crd import CRDS, resource_definition
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -278,12 +279,22 @@ def outputs(root: Path, *, today: date | None) -> dict[str, bytes]:
     metrics = read_metrics((contracts / "metrics.yaml").read_text(), today=today)
     telemetry = with_columns((contracts / "holdfast/v1/telemetry.proto").read_text(), metrics)
     private = private_proto(telemetry)
+    schemas = {name: (contracts / f"{name}.schema.json").read_bytes() for name in SCHEMAS}
+    copies = {f"wire/pb/{name}.schema.json": body for name, body in schemas.items()}
+    definitions = {
+        f"deploy/crd/{CRDS[name][0]}.holdfast.dev.yaml": resource_definition(
+            name, json.loads(schemas[name])
+        )
+        for name in CRDS
+    }
     return {
         "proto/holdfast/v1/telemetry.proto": telemetry.encode(),
         "wire/pb/private.proto": private.encode(),
         "wire/pb/registry.py": registry_module(metrics).encode(),
         "wire/pb/segment.avsc": (contracts / "segment.avsc").read_bytes(),
         "docs/metrics.md": metrics_page(metrics).encode(),
+        **copies,
+        **definitions,
         **compiled(telemetry, private),
     }
 
