@@ -2,16 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from wire.errors import PermanentError
+
+BATCH_ID_BYTES: Final = 16
+
+
+class Entry(Protocol):
+    """One record to be written: a segment's bytes and the batch ids that it holds.
+
+    A Protocol, so that a sibling room can write to the log without importing this one.
+    `batch_ids` is 16 bytes per upload, concatenated; kept for the dedup horizon even after the
+    payload has been trimmed.
+    """
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def arrived_ms(self) -> int: ...
+    @property
+    def batch_ids(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """One record to be written: a segment's bytes and the batch ids that it holds.
-
-    `batch_ids` is 16 bytes per upload, concatenated; kept for the dedup horizon even after the
-    payload has been trimmed.
-    """
+    """The plain `Entry`."""
 
     partition: int
     payload: bytes
@@ -35,7 +53,7 @@ class Log(Protocol):
     def partitions(self) -> int:
         """Fixed when the log is made; opening it with another number is a PermanentError."""
 
-    def append(self, records: Sequence[Append]) -> list[int]:
+    def append(self, records: Sequence[Entry]) -> list[int]:
         """Write all records or none, durably; their offsets. One call is one group commit.
 
         Raises TransientError ``log_full`` while the disk's reserve is touched.
@@ -56,7 +74,9 @@ class Log(Protocol):
     def trim(self, partition: int, *, before: int) -> None:
         """Forget payloads before this offset. Batch ids stay until `forget_batch_ids`."""
 
-    def batch_ids(self, partition: int, *, before: int, since_ms: int) -> Iterator[tuple[int, bytes]]:
+    def batch_ids(
+        self, partition: int, *, before: int, since_ms: int
+    ) -> Iterator[tuple[int, bytes]]:
         """(arrived_ms, ids) of records with offset < `before` and arrived_ms >= `since_ms`."""
 
     def forget_batch_ids(self, *, before_ms: int) -> None:
@@ -64,3 +84,32 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Release files. A closed log refuses everything."""
+
+
+def check_entries(records: Sequence[Entry], partitions: int) -> None:
+    """Refuse a programmer's mistake before anything is written."""
+    for record in records:
+        if not 0 <= record.partition < partitions:
+            raise ValueError(f"partition {record.partition} of {partitions}")
+        if len(record.batch_ids) % BATCH_ID_BYTES:
+            raise ValueError("batch_ids must be 16 bytes each")
+
+
+def trimmed(partition: int, offset: int, start: int) -> PermanentError:
+    """The error of a reader that came too late."""
+    return PermanentError(
+        "log_trimmed",
+        f"partition {partition} starts at {start}, not {offset}",
+        field="offset",
+        accepted=f">= {start}",
+    )
+
+
+def other_partitions(stands: int, wanted: int) -> PermanentError:
+    """The error of opening a log with another partition count than it was made with."""
+    return PermanentError(
+        "log_partitions_fixed",
+        f"the log was made with {stands} partitions, not {wanted}; changing it is a migration",
+        field="partitions",
+        accepted=str(stands),
+    )
