@@ -1,0 +1,210 @@
+"""Files of the repository -> the manifests in them, or every mistake with its place.
+
+A file counts if it has a line ``apiVersion: holdfast.dev/...``; whatever else the repository holds
+is none of our business and is not parsed.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import ScalarNode
+
+API_VERSION: Final = "holdfast.dev/v1"
+SCHEMAS: Final = {"ModelRelease": "model_release", "Policy": "policy", "RateCard": "rate_card"}
+FILE_BYTES_MAX: Final = 1 << 20
+ALIASES_MAX: Final = 20
+"""Nested aliases multiply ("billion laughs"); 20 cannot make more than about 1,500 copies."""
+_OURS: Final = re.compile(rb"""apiVersion["']?[ \t]*:[ \t]*["']?holdfast\.dev/""")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong, where, and what would be accepted. Never the value: it may be a secret."""
+
+    file: str
+    path: str
+    problem: str
+    accepted: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.path}" if self.path else self.file
+        return f"{where}: {self.problem}; accepted: {self.accepted}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest that satisfies its schema."""
+
+    file: str
+    kind: str
+    name: str
+    spec: Mapping[str, object]
+
+
+def read_documents(contents: Mapping[str, bytes]) -> tuple[list[Document], list[Mistake]]:
+    """The manifests of all files, by file name; with every mistake of the broken ones."""
+    found: list[Document] = []
+    mistakes: list[Mistake] = []
+    for file in sorted(contents):
+        if not file.endswith((".yaml", ".yml")) or not _OURS.search(contents[file]):
+            continue
+        for outcome in _read(file, contents[file]):
+            if isinstance(outcome, Document):
+                found.append(outcome)
+            else:
+                mistakes.append(outcome)
+    return found, list(dict.fromkeys(mistakes))
+
+
+def _read(file: str, content: bytes) -> Iterator[Document | Mistake]:
+    if len(content) > FILE_BYTES_MAX:
+        yield Mistake(file, "", "the file is too large", f"at most {FILE_BYTES_MAX} bytes")
+        return
+    try:
+        values = plain_values(content)
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        yield Mistake(file, "", f"not readable YAML ({_line(error)})", "YAML 1.2, UTF-8")
+        return
+    for value in values:
+        if isinstance(value, dict) and str(value.get("apiVersion")).startswith("holdfast.dev/"):
+            yield from _document(file, value)
+
+
+def _line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or type(error).__name__
+    return f"line {mark.line + 1}: {problem}" if mark else str(problem)
+
+
+class _Constructor(SafeConstructor):
+    """Times stay text: the manifests say what they mean by them."""
+
+
+def _text(_: SafeConstructor, node: ScalarNode) -> str:
+    return str(node.value)
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _text)
+
+
+def plain_values(content: bytes) -> list[object]:
+    """The documents of a YAML file as dicts, lists and scalars; duplicate keys are an error.
+
+    Raises
+    ------
+    ValueError
+        Too many aliases.
+    YAMLError, UnicodeDecodeError, RecursionError
+        As the bytes make the parser raise.
+    """
+    text = content.decode()
+    aliases = sum(isinstance(event, AliasEvent) for event in YAML(pure=True).parse(text))
+    if aliases > ALIASES_MAX:
+        raise ValueError(f"more than {ALIASES_MAX} aliases")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    return list(yaml.load_all(text))
+
+
+def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistake]:
+    kind = str(value.get("kind"))
+    if kind not in SCHEMAS:
+        yield Mistake(file, "kind", "unknown kind", "one of " + ", ".join(SCHEMAS))
+        return
+    mistakes = list(_not_finite(file, "", value))
+    for error in _validator(SCHEMAS[kind]).iter_errors(value):
+        mistakes.extend(_mistakes(file, error))
+    metadata, spec = value.get("metadata"), value.get("spec")
+    if mistakes or not isinstance(metadata, dict) or not isinstance(spec, dict):
+        yield from mistakes
+        return
+    yield Document(file, kind, str(metadata["name"]), spec)
+
+
+def _not_finite(file: str, path: str, value: object) -> Iterator[Mistake]:
+    """NaN passes every comparison, so no bound of the schema would stop it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Mistake(file, path, "not a finite number", "a finite number")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_finite(file, f"{path}.{key}".lstrip("."), inner)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _not_finite(file, f"{path}[{i}]", inner)
+
+
+@cache
+def _validator(name: str) -> Validator:
+    schema = json.loads((files("wire") / "pb" / f"{name}.schema.json").read_bytes())
+    strict: type[Validator] = extend(Draft202012Validator, {"pattern": _matches_whole})  # type: ignore[no-untyped-call] # jsonschema leaves it so
+    return strict(schema)
+
+
+def _matches_whole(
+    _: Validator, pattern: str, instance: object, schema: object
+) -> Iterator[ValidationError]:
+    """Python's ``$`` also matches before a trailing newline; a name must not end with one."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield ValidationError("does not match")
+
+
+def _mistakes(file: str, error: ValidationError) -> Iterable[Mistake]:
+    path = ""
+    for step in error.absolute_path:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    path = path.lstrip(".")
+    instance = error.instance if isinstance(error.instance, dict) else {}
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    known = schema.get("properties", {})
+    match error.validator:
+        case "required":
+            missing = [key for key in schema["required"] if key not in instance]
+            return [Mistake(file, _join(path, k), "missing", _accepted(known[k])) for k in missing]
+        case "additionalProperties" if known:
+            extra = [str(key) for key in instance if key not in known]
+            return [Mistake(file, _join(path, k), "unknown key", ", ".join(known)) for k in extra]
+        case "dependentRequired":
+            return [Mistake(file, path, "candidate without rollout", "both, or neither")]
+        case "type":
+            return [Mistake(file, path, "wrong type", _accepted(schema))]
+        case _:
+            return [Mistake(file, path, "not acceptable", _accepted(schema))]
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+_SHOWN: Final = {
+    "const": "exactly {}",
+    "enum": "one of {}",
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "pattern": "matching {}",
+    "minLength": "length at least {}",
+    "maxLength": "length at most {}",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+}
+
+
+def _accepted(schema: Mapping[str, object]) -> str:
+    kind = schema.get("type", "")
+    bounds = [form.format(schema[key]) for key, form in _SHOWN.items() if key in schema]
+    parts = [*([f"a value of type {kind}"] if kind else []), *bounds]
+    return f"{', '.join(parts)} ({schema.get('description', '')})"
