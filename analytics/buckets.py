@@ -43,8 +43,9 @@ def bucket_of(values: NDArray[np.float32]) -> NDArray[np.int16]:
     upper 16 bits span at most 1/128 of an octave's ratio, so at most one edge lies inside.
     """
     values = np.abs(np.ascontiguousarray(values))  # -0.0 would index past the table
-    low = _LUT[values.view(np.uint32) >> np.uint32(16)]
-    return low + (values >= _NEXT[low])
+    low: NDArray[np.int16] = _LUT[values.view(np.uint32) >> np.uint32(16)]
+    low += values >= _NEXT[low]
+    return low
 
 
 def quantile(counts: NDArray[np.int64], q: float) -> float:

@@ -1,0 +1,212 @@
+"""Observations -> mergeable integer cells: one per key, metric and event bucket.
+
+A cell holds a count, a fixed-point sum, extremes and a histogram, in long form (struct of arrays).
+Everything that is added is an integer, so the result does not depend on the order of adding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.buckets import bucket_of
+
+_BUCKET_BITS: Final = 16
+
+
+class Shape(IntEnum):
+    """How a metric's values fall into histogram buckets."""
+
+    NUMBER = 0  # the log grid of `analytics.buckets`
+    CODE = 1  # the value itself, 0..65535: classes, error codes
+
+
+@dataclass(frozen=True, slots=True)
+class MetricShape:
+    """A metric as the arithmetic sees it. ``total = rint(value * scale)``, summed."""
+
+    shape: Shape
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """``C`` cells in ascending (key, metric, event_bucket), ``H`` histogram entries.
+
+    `key` indexes the caller's list of keys, `metric` its list of metrics; `event_bucket` is the
+    caller's code. `hist_*` are sorted by (cell, bucket), each pair at most once, counts > 0.
+    """
+
+    key: NDArray[np.int32]
+    metric: NDArray[np.int32]
+    event_bucket: NDArray[np.int64]
+    n: NDArray[np.int64]
+    total: NDArray[np.int64]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    hist_cell: NDArray[np.int64]
+    hist_bucket: NDArray[np.int32]
+    hist_count: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+def empty() -> Cells:
+    """No cells."""
+    return Cells(
+        key=np.zeros(0, np.int32),
+        metric=np.zeros(0, np.int32),
+        event_bucket=np.zeros(0, np.int64),
+        n=np.zeros(0, np.int64),
+        total=np.zeros(0, np.int64),
+        low=np.zeros(0, np.float32),
+        high=np.zeros(0, np.float32),
+        hist_cell=np.zeros(0, np.int64),
+        hist_bucket=np.zeros(0, np.int32),
+        hist_count=np.zeros(0, np.int64),
+    )
+
+
+def aggregate(
+    key: NDArray[np.int32],
+    event_bucket: NDArray[np.int64],
+    columns: Mapping[
+        int, tuple[NDArray[np.float32] | NDArray[np.uint32], NDArray[np.bool_] | None]
+    ],
+    shapes: Sequence[MetricShape],
+) -> Cells:
+    """Cells of ``R`` observations.
+
+    Parameters
+    ----------
+    key, event_bucket
+        Of each observation, shape ``(R,)``; event_bucket in [0, 2**32).
+    columns
+        Metric number -> (values, present); present None means all. Values checked: finite, >= 0,
+        below 65536 for `Shape.CODE`.
+    shapes
+        By metric number.
+    """
+    if len(key) == 0:
+        return empty()
+    packed = key.astype(np.int64) << 32 | event_bucket
+    order = np.argsort(packed)
+    packed = packed[order]
+    starts = np.flatnonzero(np.diff(packed, prepend=packed[0] - 1))
+    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(packed)))
+    parts = []
+    for metric, (values, present) in sorted(columns.items()):
+        rows = order if present is None else order[present[order]]
+        groups = group if present is None else group[present[order]]
+        if len(rows):
+            parts.append(_one_metric(metric, values[rows], groups, packed[starts], shapes[metric]))
+    return merge(parts)
+
+
+def _one_metric(
+    metric: int,
+    values: NDArray[np.float32] | NDArray[np.uint32],
+    group: NDArray[np.int64],
+    group_key: NDArray[np.int64],
+    shape: MetricShape,
+) -> Cells:
+    """Cells of one metric; `group` ascending, indexing `group_key`."""
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    cell_key = group_key[group[starts]]
+    if values.dtype == np.float32 or shape.scale != 1:
+        fixed = np.rint(values.astype(np.float64) * shape.scale).astype(np.int64)
+    else:
+        fixed = values.astype(np.int64)
+    numbers = values.astype(np.float32, copy=False)
+    bucket = bucket_of(numbers) if shape.shape is Shape.NUMBER else values.astype(np.int64)
+    cell = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(group)))
+    hist = cell << _BUCKET_BITS | bucket
+    hist.sort()
+    ends = np.flatnonzero(np.diff(hist, prepend=-1))
+    return Cells(
+        key=(cell_key >> 32).astype(np.int32),
+        metric=np.full(len(starts), metric, np.int32),
+        event_bucket=cell_key & 0xFFFFFFFF,
+        n=np.diff(starts, append=len(group)),
+        total=np.add.reduceat(fixed, starts),
+        low=np.minimum.reduceat(numbers, starts),
+        high=np.maximum.reduceat(numbers, starts),
+        hist_cell=hist[ends] >> _BUCKET_BITS,
+        hist_bucket=(hist[ends] & 0xFFFF).astype(np.int32),
+        hist_count=np.diff(ends, append=len(hist)),
+    )
+
+
+def rekey(cells: Cells, new_key: NDArray[np.int32]) -> Cells:
+    """The same cells under other key numbers; `new_key[old]`. Sorted again by `merge`."""
+    values = {f.name: getattr(cells, f.name) for f in fields(Cells)}
+    return Cells(**{**values, "key": new_key[cells.key]})
+
+
+def merge(parts: Sequence[Cells]) -> Cells:
+    """Add cells up: whole = merge of parts, in any order and grouping."""
+    parts = [p for p in parts if len(p)]
+    if not parts:
+        return empty()
+    key, metric, event_bucket, n, total, low, high = (
+        np.concatenate([getattr(p, name) for p in parts])
+        for name in ("key", "metric", "event_bucket", "n", "total", "low", "high")
+    )
+    order = np.lexsort((event_bucket, metric, key))
+    same = np.ones(len(order), bool)
+    for column in (key, metric, event_bucket):
+        same[1:] &= column[order[1:]] == column[order[:-1]]
+    same[0] = False
+    starts = np.flatnonzero(~same)
+    new_cell = np.empty(len(order), np.int64)
+    new_cell[order] = np.cumsum(~same) - 1
+    first = order[starts]
+    hist_cell, hist_bucket, hist_count = _merged_histograms(parts, new_cell)
+    return Cells(
+        key=key[first],
+        metric=metric[first],
+        event_bucket=event_bucket[first],
+        n=np.add.reduceat(n[order], starts),
+        total=np.add.reduceat(total[order], starts),
+        low=np.minimum.reduceat(low[order], starts),
+        high=np.maximum.reduceat(high[order], starts),
+        hist_cell=hist_cell,
+        hist_bucket=hist_bucket,
+        hist_count=hist_count,
+    )
+
+
+def _merged_histograms(
+    parts: Sequence[Cells], new_cell: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    offsets = np.cumsum([0, *(len(p) for p in parts)])
+    cell = np.concatenate(
+        [new_cell[p.hist_cell + offset] for p, offset in zip(parts, offsets[:-1], strict=True)]
+    )
+    entry = cell << _BUCKET_BITS | np.concatenate([p.hist_bucket for p in parts])
+    count = np.concatenate([p.hist_count for p in parts])
+    order = np.argsort(entry)
+    entry = entry[order]
+    starts = np.flatnonzero(np.diff(entry, prepend=-1))
+    return (
+        entry[starts] >> _BUCKET_BITS,
+        (entry[starts] & 0xFFFF).astype(np.int32),
+        np.add.reduceat(count[order], starts),
+    )
+
+
+def histogram_offsets(cells: Cells) -> NDArray[np.int64]:
+    """Where each cell's histogram entries begin, shape ``(C + 1,)``."""
+    return np.searchsorted(cells.hist_cell, np.arange(len(cells) + 1))
+
+
+def dense(cells: Cells, cell: int, offsets: NDArray[np.int64], buckets: int) -> NDArray[np.int64]:
+    """One cell's histogram with every bucket, shape ``(buckets,)``; codes beyond go to the last."""
+    chosen = slice(int(offsets[cell]), int(offsets[cell + 1]))
+    out = np.zeros(buckets, np.int64)
+    np.add.at(out, np.minimum(cells.hist_bucket[chosen], buckets - 1), cells.hist_count[chosen])
+    return out

@@ -1,0 +1,292 @@
+"""The window that a partition is in: columns pile up, cells are made of them in bulk."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.cells import Cells, aggregate, merge
+from streams.partial import Cohort, CostDay, Quality, WindowPartial
+from streams.series import (
+    DAYS,
+    LATE_MINUTES,
+    METRIC_COLUMNS,
+    METRIC_SHAPES,
+    MINUTE_MS,
+    UNIT_NAMES,
+    UNIT_SHAPES,
+    CostSeries,
+    Series,
+    UnitSeries,
+    cost_series_of,
+    series_of,
+    unit_series_of,
+)
+from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT
+from wire.context import Context
+from wire.segment import ROW_COLUMNS, Column, Segment
+
+FOLD_ROWS: Final = 400_000
+"""Rows that pile up before they are folded into cells; bounds memory at about 50 bytes each."""
+_DAY_MINUTES: Final = 1440
+_K = TypeVar("_K")
+_UNIT_NUMBER: Final = {name: i for i, name in enumerate(UNIT_NAMES)}
+_COST_COLUMNS: Final = ("energy_mj", "bytes_sent", "bytes_received")
+
+
+class OpenWindow:
+    """Takes a window's segments in, in log order, each with its duplicates marked."""
+
+    def __init__(self, start_ms: int, width_ms: int) -> None:
+        self.start_ms = start_ms
+        self._width_ms = width_ms
+        self._numbers: dict[Context, tuple[int, int, int]] = {}
+        self._series: dict[Series, int] = {}
+        self._unit_series: dict[UnitSeries, int] = {}
+        self._cost_series: dict[CostSeries, int] = {}
+        self._pending: list[dict[str, Column]] = []
+        self._pending_rows = 0
+        self._cells: list[Cells] = []
+        self._units: list[Cells] = []
+        self._enrolled: Counter[Cohort] = Counter()
+        self._bets: Counter[Cohort] = Counter()
+        self._costs: dict[CostDay, tuple[int, int, int, int]] = {}
+        self.quality: Counter[Quality] = Counter()
+
+    def add(self, segment: Segment, duplicate: NDArray[np.bool_]) -> None:
+        """Count one telemetry segment. `duplicate` marks uploads that were counted before."""
+        uploads = segment.uploads
+        numbers = np.array([self._number(c) for c in segment.contexts], np.int32).reshape(-1, 3)
+        of_upload = numbers[uploads["context"]]
+        n = uploads["n"]
+        kept = int(n[~duplicate].sum())
+        self.quality[Quality("rows", "aggregated", "")] += kept
+        if duplicate.any():
+            self.quality[Quality("rows", "deduplicated", "")] += int(n[duplicate].sum())
+            self.quality[Quality("uploads", "deduplicated", "")] += int(duplicate.sum())
+        upload_of_row = np.repeat(np.arange(len(n)), n)
+        rows: Mapping[str, Column] = segment.rows
+        if duplicate.any():
+            keep = ~duplicate[upload_of_row]
+            rows = {name: column[keep] for name, column in rows.items()}
+            upload_of_row = upload_of_row[keep]
+        if kept:
+            self._add_rows(rows, of_upload[upload_of_row], segment.arrived_ms // MINUTE_MS)
+            self._add_bets(rows, uploads, of_upload, upload_of_row)
+        self._add_enrolled(uploads, of_upload, duplicate)
+        self._add_unit_days(segment, of_upload, duplicate)
+        if self._pending_rows >= FOLD_ROWS:
+            self._fold()
+
+    def count_tallies(self, tallies: Mapping[str, int]) -> None:
+        """Count what ingest refused; keys are ``unit:outcome`` or ``unit:outcome:reason``."""
+        for name, count in tallies.items():
+            unit, _, rest = name.partition(":")
+            outcome, _, reason = rest.partition(":")
+            self.quality[Quality(unit, outcome, reason)] += count
+
+    def close(self) -> WindowPartial:
+        """Everything counted, merged."""
+        self._fold()
+        return WindowPartial(
+            start_ms=self.start_ms,
+            width_ms=self._width_ms,
+            series=list(self._series),
+            cells=merge(self._cells),
+            unit_series=list(self._unit_series),
+            units=merge(self._units),
+            enrolled=self._enrolled,
+            bets=self._bets,
+            costs=self._costs,
+            quality=self.quality,
+        )
+
+    def _number(self, context: Context) -> tuple[int, int, int]:
+        found = self._numbers.get(context)
+        if found is None:
+            found = (
+                _intern(self._series, series_of(context)),
+                _intern(self._unit_series, unit_series_of(context)),
+                _intern(self._cost_series, cost_series_of(context)),
+            )
+            self._numbers[context] = found
+        return found
+
+    def _add_rows(
+        self, rows: Mapping[str, Column], of_row: NDArray[np.int32], arrived_minute: int
+    ) -> None:
+        minute = rows["event_minute"].astype(np.int64)
+        late = arrived_minute - minute > LATE_MINUTES
+        bucket = np.where(late, minute // 60 * 120 + 1, minute * 2)
+        self._pending.append(
+            {**rows, "series": of_row[:, 0], "cost": of_row[:, 2], "bucket": bucket}
+        )
+        self._pending_rows += len(minute)
+
+    def _add_bets(
+        self,
+        rows: Mapping[str, Column],
+        uploads: Mapping[str, Column],
+        of_upload: NDArray[np.int32],
+        upload_of_row: NDArray[np.int64],
+    ) -> None:
+        """Betting rows: at most the first of an upload, since an upload is one installation's."""
+        betting = np.flatnonzero(rows["unit_bet"])
+        _, first = np.unique(upload_of_row[betting], return_index=True)
+        betting = betting[first]
+        if not len(betting):
+            return
+        upload = upload_of_row[betting]
+        key = of_upload[upload, 1]
+        columns = {
+            metric: _present(rows[name][betting])
+            for metric, name in enumerate(METRIC_COLUMNS)
+            if name in rows
+        }
+        self._units.append(aggregate(key, np.zeros(len(key), np.int64), columns, UNIT_SHAPES))
+        self._count_cohorts(self._bets, key, uploads["enrolled_ms"][upload])
+
+    def _add_enrolled(
+        self,
+        uploads: Mapping[str, Column],
+        of_upload: NDArray[np.int32],
+        duplicate: NDArray[np.bool_],
+    ) -> None:
+        enrolled = np.flatnonzero(uploads["enrolled"].astype(bool) & ~duplicate)
+        if len(enrolled):
+            key = of_upload[enrolled, 1]
+            self._count_cohorts(self._enrolled, key, uploads["enrolled_ms"][enrolled])
+
+    def _count_cohorts(
+        self, counter: Counter[Cohort], key: NDArray[np.int32], enrolled_ms: Column
+    ) -> None:
+        series = list(self._unit_series)
+        for (k, ms), count in Counter(zip(key.tolist(), enrolled_ms.tolist(), strict=True)).items():
+            counter[Cohort(series[k], ms)] += count
+
+    def _add_unit_days(
+        self, segment: Segment, of_upload: NDArray[np.int32], duplicate: NDArray[np.bool_]
+    ) -> None:
+        days = _kept(segment.unit_days, duplicate)
+        for day in DAYS if days else ():
+            here = days["day"] == day
+            if here.any():
+                key = of_upload[days["upload"][here], 1]
+                columns = {
+                    _UNIT_NUMBER["unit.error", day]: (
+                        days["errored"][here].astype(np.uint32),
+                        None,
+                    ),
+                    _UNIT_NUMBER["unit.crash", day]: (
+                        days["crashed"][here].astype(np.uint32),
+                        None,
+                    ),
+                    _UNIT_NUMBER["unit.energy", day]: (days["energy_mj"][here], None),
+                    _UNIT_NUMBER["unit.data", day]: (days["data_bytes"][here], None),
+                }
+                self._units.append(
+                    aggregate(key, np.zeros(len(key), np.int64), columns, UNIT_SHAPES)
+                )
+        labels = _kept(segment.feedback, duplicate)
+        if labels:
+            self._add_labels(labels, of_upload[labels["upload"], 1])
+
+    def _add_labels(self, labels: dict[str, Column], key: NDArray[np.int32]) -> None:
+        number = _UNIT_NUMBER["label.incorrect", 0]
+        for value, column in ((0, "unit_correct"), (1, "unit_incorrect")):
+            repeated = np.repeat(key, labels[column])
+            codes = np.full(len(repeated), value, np.uint32)
+            self._units.append(
+                aggregate(
+                    repeated,
+                    np.zeros(len(repeated), np.int64),
+                    {number: (codes, None)},
+                    UNIT_SHAPES,
+                )
+            )
+
+    def _fold(self) -> None:
+        if not self._pending:
+            return
+        sizes = [len(chunk["bucket"]) for chunk in self._pending]
+
+        def joined(name: str) -> Column:
+            return np.concatenate(
+                [
+                    chunk[name] if name in chunk else _absent(name, size)
+                    for chunk, size in zip(self._pending, sizes, strict=True)
+                ]
+            )
+
+        columns = {
+            name: joined(name) for name in METRIC_COLUMNS if any(name in c for c in self._pending)
+        }
+        self._cells.append(
+            aggregate(
+                joined("series"),
+                joined("bucket"),
+                {m: _present(columns[c]) for m, c in enumerate(METRIC_COLUMNS) if c in columns},
+                METRIC_SHAPES,
+            )
+        )
+        if len(self._cells) > 8:  # noqa: PLR2004  # merge now and then, so memory follows the cells
+            self._cells = [merge(self._cells)]
+        self._fold_costs(joined("cost"), joined("event_minute"), columns)
+        self._pending, self._pending_rows = [], 0
+
+    def _fold_costs(
+        self, key: NDArray[np.int32], minute: Column, columns: Mapping[str, Column]
+    ) -> None:
+        day = minute // _DAY_MINUTES
+        first, span = int(day.min()), int(day.max() - day.min()) + 1
+        code = key.astype(np.int64) * span + (day - first)
+        n = np.bincount(code)
+        # float64 sums of integers below 2**53 are exact, so they do not depend on the order
+        sums = [
+            np.bincount(code, weights=_whole(columns[name]))
+            if name in columns
+            else np.zeros(len(n))
+            for name in _COST_COLUMNS
+        ]
+        series = list(self._cost_series)
+        for i in np.flatnonzero(n).tolist():
+            where = CostDay(series[i // span], (first + i % span) * _DAY_MINUTES * MINUTE_MS)
+            old = self._costs.get(where, (0, 0, 0, 0))
+            self._costs[where] = (
+                old[0] + int(n[i]),
+                old[1] + int(sums[0][i]),
+                old[2] + int(sums[1][i]),
+                old[3] + int(sums[2][i]),
+            )
+
+
+def _intern(numbers: dict[_K, int], key: _K) -> int:
+    return numbers.setdefault(key, len(numbers))
+
+
+def _absent(name: str, size: int) -> Column:
+    dtype = ROW_COLUMNS[name]
+    bits = FLOAT_ABSENT_BITS if dtype.kind == "f" else UINT_ABSENT
+    return np.full(size, bits, "<u4").view(dtype)
+
+
+def _present(column: Column) -> tuple[Column, NDArray[np.bool_] | None]:
+    """Values and which of them were measured; None if all were."""
+    absent = np.isnan(column) if column.dtype.kind == "f" else column == UINT_ABSENT
+    return column, ~absent if absent.any() else None
+
+
+def _whole(column: Column) -> NDArray[np.float64]:
+    """Integers as float64, absent as 0."""
+    values, present = _present(column)
+    whole = np.rint(values.astype(np.float64))
+    return whole if present is None else np.where(present, whole, 0.0)
+
+
+def _kept(table: Mapping[str, Column], duplicate: NDArray[np.bool_]) -> dict[str, Column]:
+    if not table or not len(table["upload"]):
+        return {}
+    keep = ~duplicate[table["upload"]]
+    return {name: column[keep] for name, column in table.items()} if keep.any() else {}

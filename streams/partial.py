@@ -1,0 +1,103 @@
+"""What one partition knows of one log-time window, and how partitions' knowledge adds up."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from analytics.cells import Cells, empty, merge, rekey
+from streams.series import CostSeries, Series, UnitSeries
+
+_K = TypeVar("_K", Series, UnitSeries)
+
+
+class Cohort(NamedTuple):
+    """Installations of one arm and stratum that enrolled in one stretch of device time."""
+
+    series: UnitSeries
+    enrolled_ms: int
+
+
+class CostDay(NamedTuple):
+    """What is billed together: a release's events of one day."""
+
+    series: CostSeries
+    event_day_ms: int
+
+
+class Quality(NamedTuple):
+    """One line of the mass balance."""
+
+    unit: str  # rows | uploads | fields | segments
+    outcome: str  # received | aggregated | rejected | deduplicated | discarded | dead_lettered
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPartial:
+    """One window of one partition, or of all of them merged. All counts are integers.
+
+    `costs` maps to (inferences, energy_mj, bytes_sent, bytes_received).
+    """
+
+    start_ms: int
+    width_ms: int
+    series: list[Series] = field(default_factory=list)
+    cells: Cells = field(default_factory=empty)
+    unit_series: list[UnitSeries] = field(default_factory=list)
+    units: Cells = field(default_factory=empty)
+    enrolled: Counter[Cohort] = field(default_factory=Counter)
+    bets: Counter[Cohort] = field(default_factory=Counter)
+    costs: dict[CostDay, tuple[int, int, int, int]] = field(default_factory=dict)
+    quality: Counter[Quality] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A partition's closing marker: it is past every window that starts before `up_to_ms`.
+
+    `partial` is the window that ended; windows skipped without a record have none. `next_offset`
+    is the first record of a later window, and `log_time` the clock before that record: together
+    they are where this partition resumes once the window is decided.
+    """
+
+    partition: int
+    up_to_ms: int
+    next_offset: int
+    log_time: list[int | str]
+    partial: WindowPartial
+    controls: list[bytes]
+
+
+def merge_partials(parts: Sequence[WindowPartial]) -> WindowPartial:
+    """One window over partitions, given in partition order. Needs at least one part."""
+    series, cells = _merge_keyed([(p.series, p.cells) for p in parts])
+    unit_series, units = _merge_keyed([(p.unit_series, p.units) for p in parts])
+    merged = WindowPartial(parts[0].start_ms, parts[0].width_ms, series, cells, unit_series, units)
+    for part in parts:
+        merged.enrolled.update(part.enrolled)
+        merged.bets.update(part.bets)
+        merged.quality.update(part.quality)
+        for day, amounts in part.costs.items():
+            old = merged.costs.get(day, (0, 0, 0, 0))
+            merged.costs[day] = (
+                old[0] + amounts[0],
+                old[1] + amounts[1],
+                old[2] + amounts[2],
+                old[3] + amounts[3],
+            )
+    return merged
+
+
+def _merge_keyed(parts: Sequence[tuple[list[_K], Cells]]) -> tuple[list[_K], Cells]:
+    keys = sorted({key for part, _ in parts for key in part})
+    number = {key: i for i, key in enumerate(keys)}
+    return keys, merge(
+        [
+            rekey(cells, np.array([number[k] for k in part], np.int32))
+            for part, cells in parts
+            if part
+        ]
+    )

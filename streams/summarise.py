@@ -1,0 +1,93 @@
+"""Stage one, per partition: segments -> deduplicated windows. Pure: reads no clock, does no I/O."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from streams.dedup import DedupIndex
+from streams.log.base import Record
+from streams.log_time import LogTime
+from streams.open_window import OpenWindow
+from streams.partial import Closed, Quality
+from wire.errors import PermanentError
+from wire.segment import BATCH_ID, Kind, Segment, decode
+
+SKEW_MS: Final = 120_000
+"""Added to the accepted age: a phone's clock may run a minute ahead, and so may the log's."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be read, and why."""
+
+    record: Record
+    code: str
+
+
+class Summariser:
+    """Takes one partition's records in offset order; gives its windows as they close."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        window_ms: int,
+        horizon_ms: int,
+        log_time: LogTime | None = None,
+        open_from_ms: int = 0,
+    ) -> None:
+        self._partition = partition
+        self._window_ms = window_ms
+        self._log_time = log_time or LogTime()
+        self._open_from_ms = open_from_ms  # windows before this one are decided
+        self._window: OpenWindow | None = None
+        self._controls: list[bytes] = []
+        self.dedup = DedupIndex(horizon_ms + SKEW_MS)
+        self.dead_letters: list[DeadLetter] = []
+
+    def step(self, records: Iterable[Record]) -> list[Closed]:
+        """Take records in; the windows that they closed, oldest first."""
+        closed: list[Closed] = []
+        for record in records:
+            try:
+                segment = decode(record.payload)
+            except PermanentError as error:
+                self.dead_letters.append(DeadLetter(record, error.code))
+                if self._window is not None:
+                    self._window.quality[Quality("segments", "dead_lettered", error.code)] += 1
+                continue
+            closed.extend(self._advance(segment, record.offset))
+            self._take(segment)
+        return closed
+
+    def remember(self, ids: Sequence[tuple[int, bytes]]) -> None:
+        """Rebuild the dedup index from the log's (arrived_ms, ids), oldest first."""
+        for arrived_ms, joined in ids:
+            self.dedup.add(np.frombuffer(joined, BATCH_ID), arrived_ms)
+
+    def _advance(self, segment: Segment, offset: int) -> list[Closed]:
+        before = self._log_time.state()
+        now_ms = self._log_time.advance(segment.arrived_ms, segment.writer)
+        start_ms = max(now_ms // self._window_ms * self._window_ms, self._open_from_ms)
+        if self._window is None:
+            self._window = OpenWindow(self._open_from_ms or start_ms, self._window_ms)
+        if start_ms <= self._window.start_ms:
+            return []
+        closed = Closed(
+            self._partition, start_ms, offset, before, self._window.close(), self._controls
+        )
+        self._window = OpenWindow(start_ms, self._window_ms)
+        self._controls = []
+        return [closed]
+
+    def _take(self, segment: Segment) -> None:
+        window = self._window
+        assert window is not None, "a record opens a window"  # noqa: S101
+        window.count_tallies(segment.tallies)
+        if segment.kind is Kind.CONTROL:
+            self._controls.append(segment.control)
+        elif segment.kind is Kind.TELEMETRY:
+            ids = segment.uploads["batch_id"]
+            window.add(segment, self.dedup.add(ids, segment.arrived_ms))
