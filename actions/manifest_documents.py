@@ -17,17 +17,13 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import ScalarNode
+
+from actions.yaml_text import ALIASES_MAX, plain_values
+from wire.errors import PermanentError
 
 API_VERSION: Final = "holdfast.dev/v1"
 SCHEMAS: Final = {"ModelRelease": "model_release", "Policy": "policy", "RateCard": "rate_card"}
 FILE_BYTES_MAX: Final = 1 << 20
-ALIASES_MAX: Final = 20
-"""Nested aliases multiply ("billion laughs"); 20 cannot make more than about 1,500 copies."""
 _OURS: Final = re.compile(rb"""apiVersion["']?[ \t]*:[ \t]*["']?holdfast\.dev/""")
 
 
@@ -75,49 +71,13 @@ def _read(file: str, content: bytes) -> Iterator[Document | Mistake]:
         yield Mistake(file, "", "the file is too large", f"at most {FILE_BYTES_MAX} bytes")
         return
     try:
-        values = plain_values(content)
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        yield Mistake(file, "", f"not readable YAML ({_line(error)})", "YAML 1.2, UTF-8")
+        values = plain_values(content, aliases_max=ALIASES_MAX)
+    except PermanentError as error:
+        yield Mistake(file, "", f"not readable YAML ({error.detail})", "YAML 1.2, UTF-8")
         return
     for value in values:
         if isinstance(value, dict) and str(value.get("apiVersion")).startswith("holdfast.dev/"):
             yield from _document(file, value)
-
-
-def _line(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or type(error).__name__
-    return f"line {mark.line + 1}: {problem}" if mark else str(problem)
-
-
-class _Constructor(SafeConstructor):
-    """Times stay text: the manifests say what they mean by them."""
-
-
-def _text(_: SafeConstructor, node: ScalarNode) -> str:
-    return str(node.value)
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _text)
-
-
-def plain_values(content: bytes) -> list[object]:
-    """The documents of a YAML file as dicts, lists and scalars; duplicate keys are an error.
-
-    Raises
-    ------
-    ValueError
-        Too many aliases.
-    YAMLError, UnicodeDecodeError, RecursionError
-        As the bytes make the parser raise.
-    """
-    text = content.decode()
-    aliases = sum(isinstance(event, AliasEvent) for event in YAML(pure=True).parse(text))
-    if aliases > ALIASES_MAX:
-        raise ValueError(f"more than {ALIASES_MAX} aliases")
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Constructor
-    return list(yaml.load_all(text))
 
 
 def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistake]:
