@@ -1,0 +1,115 @@
+"""Which names an upload's context may say, by the current desired state."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from wire.context import (
+    ARMS,
+    DEVICE_TIERS,
+    NETWORKS,
+    PLACEMENTS,
+    PLATFORMS,
+    RUNTIMES,
+    Context,
+)
+from wire.desired import Desired, Release
+from wire.errors import PermanentError
+
+OS_MAJOR_MAX: Final = 999
+EPSILON_MAX: Final = 100.0
+_CACHED_MAX: Final = 16_384
+_ENUMS: Final = (
+    ("platform", PLATFORMS),
+    ("device_tier", DEVICE_TIERS),
+    ("network", NETWORKS),
+    ("runtime", RUNTIMES),
+    ("placement", PLACEMENTS),
+)
+_NAMES_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A context of registered names alone.
+
+    `in_rollout`: it names a rollout that stands. `blanked`: it named one that does not (a phone
+    may be late after a rollback), so its rows count as outside a rollout.
+    """
+
+    context: Context
+    in_rollout: bool
+    blanked: bool
+    class_groups: int
+
+
+class Vocabulary:
+    """The names of one desired state. `check` is cached, because contexts repeat."""
+
+    def __init__(self, desired: Desired) -> None:
+        self.policy = desired.policy
+        self._apps = sorted({r.app_id for r in desired.releases})
+        self._releases = {(r.app_id, r.model_id): r for r in desired.releases}
+        self._cache: dict[Context, Admitted | PermanentError] = {}
+
+    def check(self, context: Context) -> Admitted | PermanentError:
+        """The context rebuilt from registered names, or why it is refused."""
+        found = self._cache.get(context)
+        if found is None:
+            try:
+                found = self._admit(context)
+            except PermanentError as error:
+                found = error
+            if len(self._cache) >= _CACHED_MAX:  # strangers must not fill the memory
+                self._cache.clear()
+            self._cache[context] = found
+        return found
+
+    def _admit(self, c: Context) -> Admitted:
+        policy = self.policy
+        _registered("app_id", c.app_id, self._apps, code="unknown_app")
+        models = [model for app, model in self._releases if app == c.app_id]
+        _registered("model_id", c.model_id, models, code="unknown_model")
+        release = self._releases[c.app_id, c.model_id]
+        versions = policy.app_versions.get(c.app_id, ())
+        _registered("app_version", c.app_version, versions, code="unknown_app_version")
+        _registered("model_version", c.model_version, _versions(release), "unknown_model_version")
+        _registered("sdk_version", c.sdk_version, policy.sdk_versions, "unknown_sdk_version")
+        _registered("region", c.region, policy.regions, code="unknown_region")
+        for name, members in _ENUMS:
+            _registered(name, getattr(c, name), members[1:], code=f"unknown_{name}")
+        _within("os_major", c.os_major, OS_MAJOR_MAX)
+        _within("epsilon", c.epsilon, EPSILON_MAX)
+        epsilon = round(float(c.epsilon), 2)
+        rollout = release.rollout
+        if not c.rollout_id or rollout is None or c.rollout_id != rollout.rollout_id:
+            outside = replace(c, rollout_id="", step=0, arm="", epsilon=epsilon)
+            blanked = bool(c.rollout_id)
+            return Admitted(outside, False, blanked, release.class_groups)
+        _registered("arm", c.arm, ARMS[1:], code="unknown_arm")
+        _within("step", c.step, rollout.step)
+        return Admitted(replace(c, epsilon=epsilon), True, False, release.class_groups)
+
+
+def _versions(release: Release) -> list[str]:
+    rollout = release.rollout
+    candidate = [rollout.candidate.version] if rollout else []
+    return [release.stable.version, *candidate, *release.known_versions]
+
+
+def _registered(name: str, value: str, names: list[str] | tuple[str, ...], code: str) -> None:
+    if value not in names:
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        raise PermanentError(
+            code, f"{name} is not a registered name", field=f"context.{name}", accepted=shown
+        )
+
+
+def _within(name: str, value: float, most: float) -> None:
+    if not (math.isfinite(value) and 0 <= value <= most):
+        raise PermanentError(
+            f"{name}_out_of_bounds",
+            f"{name} is out of bounds",
+            field=f"context.{name}",
+            accepted=f"0 to {most:g}",
+        )
