@@ -1,8 +1,8 @@
 """The rows that the service writes: table -> column -> ClickHouse type.
 
 One place for the migrations' columns, the writer's Arrow schema and the contract tests. All tables
-are ReplacingMergeTree on `KEYS`: writing the same key twice leaves one row, so a replay is harmless.
-Times are Unix milliseconds (DateTime64(3, 'UTC')).
+are ReplacingMergeTree on `KEYS`: writing the same key twice leaves one row, so a replay is
+harmless. Times are Unix milliseconds (DateTime64(3, 'UTC')).
 """
 
 from collections.abc import Mapping

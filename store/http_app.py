@@ -1,0 +1,309 @@
+"""The ClickHouse HTTP interface as a raw ASGI application.
+
+Statements block, so they run on two bounded pools of threads: one of the writer, one of the
+analysts. A hundred slow analysts queue behind each other, and the next gets 503 with Retry-After;
+an insert never waits behind them. The access log holds role, class, status and time: no address,
+no statement, no parameter.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from store import http_format
+from store.embedded import Answer, EmbeddedStore, StatementError
+from store.gate import (
+    SETTINGS_PROBE,
+    Limits,
+    Role,
+    analyst_settings,
+    check_analyst,
+    check_database,
+    check_writer,
+)
+from store.http_format import StatementRequest
+from wire.errors import PermanentError, TransientError
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_LOG: Final = logging.getLogger("holdfast.store")
+_STATUS_OF: Final = {
+    "statement_refused": (403, 164, "READONLY"),
+    "access_denied": (403, 497, "ACCESS_DENIED"),
+    "statement_unreadable": (400, 62, "SYNTAX_ERROR"),
+    "unknown_setting": (404, 115, "UNKNOWN_SETTING"),
+    "body_too_large": (413, 396, "TOO_MANY_ROWS_OR_BYTES"),
+    "body_corrupt": (400, 432, "UNKNOWN_CODEC"),
+    "unknown_encoding": (415, 432, "UNKNOWN_CODEC"),
+}
+_WRITER_FIRST: Final = {"date_time_input_format": "best_effort", "session_timezone": "UTC"}
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One user and the SHA-256 of a long random password."""
+
+    role: Role
+    user: str
+    password_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds on what all requests together may take."""
+
+    analyst: Limits = field(default_factory=Limits)
+    body_bytes_max: int = 128_000_000
+    inflated_bytes_max: int = 512_000_000
+    analyst_body_bytes_max: int = 1_000_000
+    analyst_threads: int = 4
+    analyst_waiting_max: int = 32
+    writer_threads: int = 4
+    writer_waiting_max: int = 32
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One role's threads, and how many statements run or wait on them."""
+
+    pool: ThreadPoolExecutor
+    waiting_max: int
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HttpApp:
+    """ASGI callable; `close` once the server has stopped."""
+
+    def __init__(
+        self, store: EmbeddedStore, credentials: list[Credential], limits: ServerLimits
+    ) -> None:
+        self._store = store
+        self._credentials = credentials
+        self._limits = limits
+        self._lanes = {
+            Role.ANALYST: _Lane(
+                ThreadPoolExecutor(limits.analyst_threads, "analyst"), limits.analyst_waiting_max
+            ),
+            Role.WRITER: _Lane(
+                ThreadPoolExecutor(limits.writer_threads, "writer"), limits.writer_waiting_max
+            ),
+        }
+
+    @property
+    def running(self) -> int:
+        """Statements that run or wait."""
+        return sum(lane.waiting for lane in self._lanes.values())
+
+    def close(self) -> None:
+        """Take no statement any more; what runs goes on until its end."""
+        for lane in self._lanes.values():
+            lane.pool.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began = time.perf_counter()
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        query = http_format.url_fields(scope["query_string"])
+        query_id = query.get("query_id") or str(uuid.uuid4())
+        role = None
+        try:
+            if scope["path"] in ("/ping", "/replicas_status") or (
+                scope["path"] == "/" and scope["method"] in ("GET", "HEAD") and "query" not in query
+            ):
+                reply = _Reply(200, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"})
+            elif scope["path"] not in ("/", "/query"):
+                reply = _Reply(404, b"There is no handle " + scope["path"].encode() + b"\n")
+            else:
+                role = self._role(*http_format.credentials(query, headers))
+                reply = await self._answer(role, query, headers, receive)
+        except (PermanentError, TransientError, StatementError) as error:
+            reply = _error_reply(error, self._store.version)
+        if role is not None:
+            _LOG.info(
+                "statement_answered role=%s status=%d bytes=%d ms=%.1f",
+                role, reply.status, len(reply.body), (time.perf_counter() - began) * 1e3,
+            )  # fmt: skip
+        await _send(send, reply, query_id)
+
+    def _role(self, user: str, password: str) -> Role:
+        digest = hashlib.sha256(password.encode()).hexdigest()
+        role = None
+        for known in self._credentials:  # all of them, so that time says nothing
+            same_user = hmac.compare_digest(known.user.encode(), user.encode())
+            same_password = hmac.compare_digest(known.password_sha256, digest)
+            if same_user and same_password:
+                role = known.role
+        if role is None:
+            raise StatementError(
+                http_format.error_body(
+                    516, "AUTHENTICATION_FAILED", "Authentication failed: wrong user or password"
+                )
+            )
+        return role
+
+    async def _answer(
+        self, role: Role, query: dict[str, str], headers: dict[str, str], receive: Receive
+    ) -> _Reply:
+        is_writer = role is Role.WRITER
+        limits = self._limits
+        body = await _body(
+            receive, limits.body_bytes_max if is_writer else limits.analyst_body_bytes_max
+        )
+        lane = self._lanes[role]
+        if lane.waiting >= lane.waiting_max:
+            raise TransientError("store_busy", "too many statements at once")
+        lane.waiting += 1
+        task = asyncio.get_running_loop().run_in_executor(
+            lane.pool, self._run, role, query, headers, body
+        )
+        # the thread goes on when the client leaves, so the place is free only when it is done
+        task.add_done_callback(lambda _: setattr(lane, "waiting", lane.waiting - 1))
+        return await task
+
+    def _run(
+        self, role: Role, query: dict[str, str], headers: dict[str, str], body: bytes
+    ) -> _Reply:
+        """On a thread of the role's pool: inflate, judge, run, deflate."""
+        is_writer = role is Role.WRITER
+        bytes_max = (
+            self._limits.inflated_bytes_max if is_writer else self._limits.analyst_body_bytes_max
+        )
+        body = http_format.inflated(body, headers.get("content-encoding", ""), bytes_max=bytes_max)
+        request = http_format.read_request(query, headers, body)
+        database = check_database(role, request.database)
+        answer = (
+            self._run_writer(request, database)
+            if is_writer
+            else self._run_analyst(request, database)
+        )
+        return _answer_reply(
+            request,
+            answer,
+            headers.get("accept-encoding", "")
+            if query.get("enable_http_compression") == "1"
+            else "",
+        )
+
+    def _run_writer(self, request: StatementRequest, database: str) -> Answer:
+        settings = _WRITER_FIRST | dict(request.settings)
+        if request.insert:
+            return self._store.insert(
+                request.insert.head,
+                input_format=request.insert.input_format,
+                chunks=[request.body] if request.body else [],
+                database=database,
+                settings=settings,
+            )
+        check_writer(request.sql, self._store.classify(request.sql))
+        return self._store.run(
+            request.sql,
+            output_format=request.output_format,
+            database=database,
+            settings=settings,
+            params=request.params,
+        )
+
+    def _run_analyst(self, request: StatementRequest, database: str) -> Answer:
+        if request.insert:
+            raise PermanentError("statement_refused", "an analyst may not insert")
+        probes = request.sql.removesuffix(" FORMAT Native") == SETTINGS_PROBE
+        check_analyst(
+            request.sql,
+            self._store.classify(request.sql),
+            params=request.params,
+            table_functions=self._store.table_functions,
+        )
+        settings = analyst_settings(request.settings, self._limits.analyst)
+        settings |= {"session_timezone": settings.get("session_timezone", "UTC")}
+        settings["readonly"] = "2" if probes else "1"
+        return self._store.run(
+            request.sql,
+            output_format=request.output_format,
+            database=database,
+            settings=settings,
+            params=request.params,
+        )
+
+
+async def _body(receive: Receive, bytes_max: int) -> bytes:
+    whole = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise TransientError("client_left", "the client left before its request was whole")
+        whole += message.get("body", b"")
+        if len(whole) > bytes_max:
+            raise PermanentError("body_too_large", f"more than {bytes_max} bytes")
+        if not message.get("more_body"):
+            return bytes(whole)
+
+
+def _answer_reply(request: StatementRequest, answer: Answer, accepted: str) -> _Reply:
+    headers = {
+        "Content-Type": http_format.content_type(request.output_format),
+        "X-ClickHouse-Timezone": "UTC",
+        "X-ClickHouse-Summary": json.dumps(
+            {
+                "read_rows": str(answer.rows_read),
+                "read_bytes": str(answer.bytes_read),
+                "written_rows": str(answer.rows_written),
+                "result_rows": str(answer.rows),
+                "elapsed_ns": str(int(answer.seconds * 1e9)),
+            }
+        ),
+    }
+    body = answer.body
+    if body:
+        headers["X-ClickHouse-Format"] = request.output_format
+        if accepted:
+            body, encoding = http_format.deflated(body, accepted)
+            headers |= {"Content-Encoding": encoding} if encoding else {}
+    return _Reply(200, body, headers)
+
+
+def _error_reply(error: PermanentError | TransientError | StatementError, version: str) -> _Reply:
+    headers = {"Content-Type": "text/plain; charset=UTF-8"}
+    if isinstance(error, StatementError):
+        text = str(error).rstrip()
+        if "(version " not in text:
+            text = f"{text} (version {version})"
+        headers["X-ClickHouse-Exception-Code"] = str(error.code)
+        return _Reply(http_format.status_of(error.code), f"{text}\n".encode(), headers)
+    if isinstance(error, TransientError):
+        body = http_format.error_body(202, "TOO_MANY_SIMULTANEOUS_QUERIES", error.detail)
+        headers |= {"Retry-After": str(error.retry_after_s), "X-ClickHouse-Exception-Code": "202"}
+        return _Reply(503, body.encode(), headers)
+    status, code, name = _STATUS_OF.get(error.code, (400, 36, "BAD_ARGUMENTS"))
+    detail = f"{error.detail}; accepted: {error.accepted}" if error.accepted else error.detail
+    headers["X-ClickHouse-Exception-Code"] = str(code)
+    return _Reply(status, http_format.error_body(code, name, detail).encode(), headers)
+
+
+async def _send(send: Send, reply: _Reply, query_id: str) -> None:
+    headers = {
+        **reply.headers,
+        "X-ClickHouse-Query-Id": query_id,
+        "X-ClickHouse-Server-Display-Name": "holdfast",
+        "Content-Length": str(len(reply.body)),
+    }
+    lines = [(n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": lines})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,124 @@
+"""Migrations: numbered SQL files, forward only, checksummed, safe to rerun after dying anywhere.
+
+Every statement can be run twice (``IF NOT EXISTS``, ``CREATE OR REPLACE``) and a file is recorded
+only after its last one, so a run that died in the middle is simply run again. A file that was
+applied must never change: another checksum is refused, by name.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final, Protocol
+
+from wire.errors import PermanentError
+
+_LEDGER: Final = (
+    "CREATE DATABASE IF NOT EXISTS hf_store",
+    """CREATE TABLE IF NOT EXISTS hf_store.schema_migrations
+(
+    `id` UInt32,
+    `checksum` String,
+    `applied_at` DateTime64(3, 'UTC'),
+    `app_version` String
+)
+ENGINE = ReplacingMergeTree
+ORDER BY id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Which migrations were applied, and the SHA-256 of each file.'""",
+)
+_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+
+class Statements(Protocol):
+    """Runs statements in the store; `store.client.Client` is one."""
+
+    def command(self, sql: str) -> None:
+        """Run a statement that gives no rows."""
+
+    def rows(self, sql: str) -> Sequence[Sequence[object]]:
+        """Run a query; its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its number, its name, its text."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    def statements(self) -> list[str]:
+        """Its statements in order; each ends with a semicolon at the end of a line."""
+        bare = re.sub(r"^--[^\n]*\n", "", self.sql, flags=re.MULTILINE)
+        return [s.strip() for s in re.split(r";[ \t]*(?:\n|$)", bare) if s.strip()]
+
+
+def shipped() -> list[Migration]:
+    """The migrations of this version, in order, without gaps."""
+    found = [
+        Migration(int(match.group(1)), entry.name, entry.read_text("utf-8"))
+        for entry in files("store").joinpath("migrations").iterdir()
+        if (match := _NAME.fullmatch(entry.name))
+    ]
+    return sorted(found, key=lambda m: m.number)
+
+
+def migrate(
+    store: Statements,
+    *,
+    now_ms: int,
+    app_version: str,
+    migrations: Iterable[Migration] | None = None,
+) -> list[str]:
+    """Apply what is missing; the names of the files applied now.
+
+    Raises PermanentError ``migration_edited`` or ``schema_newer``.
+    """
+    wanted = list(shipped() if migrations is None else migrations)
+    if [m.number for m in wanted] != list(range(1, len(wanted) + 1)):
+        raise PermanentError("migration_gap", "migrations must be numbered from 1 without gaps")
+    for statement in _LEDGER:
+        store.command(statement)
+    found = store.rows("SELECT id, checksum FROM hf_store.schema_migrations FINAL")
+    applied = {int(str(number)): str(checksum) for number, checksum in found}
+    _check(wanted, applied)
+    done = []
+    for migration in wanted:
+        if migration.number in applied:
+            continue
+        for statement in migration.statements():
+            store.command(statement)
+        store.command(
+            "INSERT INTO hf_store.schema_migrations (id, checksum, applied_at, app_version) "
+            f"SELECT {migration.number}, '{migration.checksum}', "
+            f"fromUnixTimestamp64Milli({now_ms:d}), '{_plain(app_version)}'"
+        )
+        done.append(migration.name)
+    return done
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+-]", "", text)
+
+
+def _check(wanted: Sequence[Migration], applied: dict[int, str]) -> None:
+    for migration in wanted:
+        if applied.get(migration.number, migration.checksum) != migration.checksum:
+            raise PermanentError(
+                "migration_edited",
+                f"{migration.name} was changed after it had been applied",
+                accepted="the file as released; put the change into a new migration",
+            )
+    if newer := sorted(set(applied) - {m.number for m in wanted}):
+        raise PermanentError(
+            "schema_newer",
+            f"the store has migrations {newer} that this version does not know",
+            accepted="the version that applied them, or a later one",
+        )
