@@ -1,0 +1,153 @@
+"""One process: a metric on one day block, from closed windows to three running e-values."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.evidence.category import CategoryBets
+from analytics.evidence.distribution import DistributionBets
+from analytics.evidence.effect import effect_of, restore_sums
+from analytics.evidence.law import LawBets
+from analytics.evidence.mixture import Cohorts, Floats, log_sum_exp
+from analytics.evidence.past import Past
+from analytics.evidence.rate import RateBets
+from analytics.evidence.spec import ArmCounts, CohortTree, EvidenceSpec, Law, State, Stratum
+
+_GROWTH_TO_REBUILD = 1.25
+"""Bets are rebuilt when the past has grown by this factor: a rule that sees only the past."""
+_NO_CUTS: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+
+
+class Betting:
+    """The stakes of one process: log e per (stratum, bet) against each null, and their mixtures.
+
+    The mixtures carry the process's weight; ``*_sup`` are latched.
+    """
+
+    def __init__(self, spec: EvidenceSpec, tree: CohortTree) -> None:
+        self.spec = spec
+        self.cohorts = Cohorts(tree)
+        self.law = _law_of(spec, self.cohorts)
+        self.past = Past(spec.cells)
+        self.effect = effect_of(spec)
+        self.equal: Floats = np.zeros((0, len(self.law.bets.names)))
+        self.margin: Floats = np.zeros((0, len(self.law.bets.names)))
+        self.passing: Floats = np.zeros((0, len(self.law.pass_bets.names)))
+        log_weight = float(np.log(spec.weight))
+        self.log_equal, self.log_equal_sup = log_weight, log_weight
+        self.log_margin, self.log_margin_sup = log_weight, log_weight
+        self.log_pass, self.log_pass_sup = 0.0, 0.0
+        self._built: Past | None = None
+
+    def step(self, counts: Mapping[Stratum, ArmCounts]) -> None:
+        """Bet on one closed window, then learn from it."""
+        strata = [s for s in sorted(counts) if self._is_seen(s, counts[s])]
+        if not strata:
+            return
+        known = len(self.cohorts)
+        rows = self.cohorts.rows(strata)
+        self._grow(len(self.cohorts))
+        if len(self.cohorts) > known or self._is_due():
+            self._build()
+        candidate = np.stack([counts[s].candidate for s in strata])
+        control = np.stack([counts[s].control for s in strata])
+        growth = self.law.growth(rows, candidate, control)
+        self.equal[rows] += growth.equal
+        self.margin[rows] += growth.margin
+        self.passing[rows] += growth.passing
+        self.effect.add(rows, candidate, control, self._cuts())
+        self.past.add(rows, candidate, control)
+        self._look()
+
+    def equal_by_bet(self) -> Floats:
+        """Log of each bet's part of E against equality, without the process's weight."""
+        return self.cohorts.log_by_bet(self.equal, self.law.bets.log_stakes)
+
+    def state(self, prefix: str) -> State:
+        """Everything that `restore` needs, under ``prefix``."""
+        width = len(self.cohorts.tree.attributes)
+        state: State = {
+            prefix + "strata": np.array(self.cohorts.strata, np.str_).reshape(-1, width),
+            prefix + "equal": self.equal.copy(),
+            prefix + "margin": self.margin.copy(),
+            prefix + "passing": self.passing.copy(),
+            prefix + "logs": np.array([getattr(self, name) for name in _LOGS]),
+            prefix + "effect": self.effect.sums.copy(),
+            **self.past.state(prefix + "past/"),
+        }
+        if isinstance(self.law, CategoryBets):
+            state[prefix + "classes"] = np.array(self.law.classes, np.int64)
+        if self._built is not None:
+            state |= self._built.state(prefix + "built/")
+        return state
+
+    def restore(self, state: State, prefix: str) -> None:
+        """Continue from a snapshot, bit for bit."""
+        self.cohorts.rows([tuple(row) for row in state[prefix + "strata"].tolist()])
+        self.equal = np.array(state[prefix + "equal"], np.float64)
+        self.margin = np.array(state[prefix + "margin"], np.float64)
+        self.passing = np.array(state[prefix + "passing"], np.float64)
+        for name, value in zip(_LOGS, state[prefix + "logs"].tolist(), strict=True):
+            setattr(self, name, value)
+        restore_sums(self.effect, state, prefix + "effect")
+        self.past = Past.restore(self.spec.cells, state, prefix + "past/")
+        if isinstance(self.law, CategoryBets):
+            held = len(self.law.classes)
+            self.law.seat(state[prefix + "classes"].tolist()[held:])
+        if prefix + "built/strata" in state:
+            self._built = Past.restore(self.spec.cells, state, prefix + "built/")
+            self.law.build(self._built)
+
+    def _is_seen(self, stratum: Stratum, arms: ArmCounts) -> bool:
+        shape = (self.spec.cells,)
+        if arms.candidate.shape != shape or arms.control.shape != shape:
+            raise ValueError(f"{self.spec.name} in {stratum}: counts must have shape {shape}")
+        return bool(arms.candidate.any() or arms.control.any())
+
+    def _grow(self, strata: int) -> None:
+        self.past.grow(strata)
+        more = strata - len(self.equal)
+        if more > 0:
+            self.equal = np.vstack((self.equal, np.zeros((more, self.equal.shape[1]))))
+            self.margin = np.vstack((self.margin, np.zeros((more, self.margin.shape[1]))))
+            self.passing = np.vstack((self.passing, np.zeros((more, self.passing.shape[1]))))
+
+    def _is_due(self) -> bool:
+        before = 0 if self._built is None else self._built.units
+        return self.past.units > _GROWTH_TO_REBUILD * before
+
+    def _build(self) -> None:
+        if self.spec.law is Law.RATE or self.past.units == 0:
+            return
+        self._built = self.past.copy()
+        self.law.build(self._built)
+
+    def _cuts(self) -> NDArray[np.int64]:
+        return self.law.cuts if isinstance(self.law, DistributionBets) else _NO_CUTS
+
+    def _look(self) -> None:
+        log_weight = float(np.log(self.spec.weight))
+        stakes = self.law.bets.log_stakes
+        self.log_equal = log_weight + log_sum_exp(self.cohorts.log_by_bet(self.equal, stakes))
+        self.log_margin = log_weight + log_sum_exp(self.cohorts.log_by_bet(self.margin, stakes))
+        self.log_pass = log_sum_exp(self.passing.sum(0) + self.law.pass_bets.log_stakes)
+        self.log_equal_sup = max(self.log_equal_sup, self.log_equal)
+        self.log_margin_sup = max(self.log_margin_sup, self.log_margin)
+        self.log_pass_sup = max(self.log_pass_sup, self.log_pass)
+
+
+_LOGS = (
+    "log_equal",
+    "log_equal_sup",
+    "log_margin",
+    "log_margin_sup",
+    "log_pass",
+    "log_pass_sup",
+)
+
+
+def _law_of(spec: EvidenceSpec, cohorts: Cohorts) -> LawBets:
+    if spec.law is Law.DISTRIBUTION:
+        return DistributionBets(spec, cohorts)
+    return RateBets(spec, cohorts) if spec.law is Law.RATE else CategoryBets(spec, cohorts)
