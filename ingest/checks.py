@@ -218,8 +218,8 @@ def _possible_days(days: UnitDays) -> Bools:
 
 
 def _amount(column: NDArray[np.float32], most: float) -> Bools:
-    possible: Bools = (column >= 0) & (column <= most)
-    return possible | (column.view("<u4") == FLOAT_ABSENT_BITS)
+    is_absent: Bools = column.view("<u4") == FLOAT_ABSENT_BITS
+    return is_absent | ((column >= 0) & (column <= most))
 
 
 def _possible_feedback(feedback: Feedback) -> Bools:

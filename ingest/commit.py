@@ -30,11 +30,15 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a group comes to before anything is written."""
+    """What a group comes to before anything is written.
+
+    `pending` is what no record of it holds; `counted` is all that was counted anew.
+    """
 
     outcomes: list[Outcome]
     written: list[LogEntry]
     pending: Tallies
+    counted: Tallies
 
 
 class Committer:
@@ -62,6 +66,7 @@ class Committer:
         `early` counts what was refused before it came here.
         """
         merge(self._pending, early)
+        merge(self.totals, early)
         arrived_ms = self._now_ms()
         try:
             judged = self.judge(group, arrived_ms, self._pending)
@@ -71,13 +76,14 @@ class Committer:
         except TransientError as error:
             return error
         self._pending = {} if ticks else judged.pending
+        merge(self.totals, judged.counted)
         self.groups += 1
         return judged.outcomes
 
     def judge(self, group: Sequence[Sent], arrived_ms: int, pending: Tallies) -> Judged:
         """Everything but the append. `pending` tallies ride in the first record if there is one."""
         if not group:
-            return Judged([], [], dict(pending))
+            return Judged([], [], dict(pending), {})
         try:
             with np.errstate(all="ignore"):  # absurd numbers are refused by value, not by a trap
                 return self._judge(group, arrived_ms, pending)
@@ -89,8 +95,13 @@ class Committer:
             half = len(group) // 2
             first = self.judge(group[:half], arrived_ms, pending)
             second = self.judge(group[half:], arrived_ms, first.pending)
+            counted = dict(first.counted)
+            merge(counted, second.counted)
             return Judged(
-                first.outcomes + second.outcomes, first.written + second.written, second.pending
+                first.outcomes + second.outcomes,
+                first.written + second.written,
+                second.pending,
+                counted,
             )
 
     def _judge(self, group: Sequence[Sent], arrived_ms: int, pending: Tallies) -> Judged:
@@ -101,11 +112,14 @@ class Committer:
         checked = check(uploads, apps, vocabulary, arrived_ms)
         partition = partition_of(b"".join(uploads.batch_ids), self._log.partitions)
         made = account(uploads, checked, partition.tolist())
-        waiting = dict(pending)
-        merge(waiting, made.pending)
+        counted = dict(made.pending)
         for error in decoded.errors.values():
-            add(waiting, "uploads:received")
-            add(waiting, f"uploads:rejected:{error.code}")
+            add(counted, "uploads:received")
+            add(counted, f"uploads:rejected:{error.code}")
+        waiting = dict(pending)
+        merge(waiting, counted)
+        for tallies in made.kept.values():
+            merge(counted, tallies)
         if made.kept:
             merge(made.kept[min(made.kept)], waiting)
             waiting = {}
@@ -118,7 +132,7 @@ class Committer:
             writer=self._writer,
             cohort_ms=vocabulary.policy.cohort_ms,
         )
-        return Judged(_in_order(decoded, made.outcomes), written, waiting)
+        return Judged(_in_order(decoded, made.outcomes), written, waiting, counted)
 
     def _append(self, records: Sequence[LogEntry]) -> None:
         try:
@@ -166,6 +180,7 @@ def _in_order(decoded: Decoded, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def _undecodable(pending: Tallies) -> Judged:
     error = PermanentError("undecodable", "the upload could not be read")
+    counted = {"uploads:received": 1, "uploads:rejected:undecodable": 1}
     waiting = dict(pending)
-    merge(waiting, {"uploads:received": 1, "uploads:rejected:undecodable": 1})
-    return Judged([UploadRefused(error)], [], waiting)
+    merge(waiting, counted)
+    return Judged([UploadRefused(error)], [], waiting, counted)

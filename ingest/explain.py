@@ -27,6 +27,10 @@ class Report(msgspec.Struct, frozen=True):
     refused: list[dict[str, str | int]]
     unknown_fields: list[str]
 
+    def to_json(self) -> bytes:
+        """The report as JSON."""
+        return msgspec.json.encode(self)
+
 
 def explain(committer: Committer, sent: Sent, arrived_ms: int) -> Report:
     """Decode and check one upload by the same code as `/v1/telemetry`, and say what came of it."""

@@ -17,7 +17,7 @@ from ingest.admission import Admission
 from ingest.commit import Committer, Sent
 from ingest.ports import DesiredSource, Log
 from ingest.receipt import Outcome
-from ingest.tallies import Tallies, add
+from ingest.tallies import Tallies, add, merge
 from wire.decode import Encoding
 from wire.errors import TransientError
 
@@ -46,7 +46,6 @@ class Receiver:
         settings: ReceiveSettings,
     ) -> None:
         self.admission = Admission(settings.waiting_bytes_max, settings.waiting_uploads_max, rng)
-        self.totals: Tallies = {}
         self.desired = desired
         self.now_ms = now_ms
         self.committer = Committer(log=log, desired=desired, now_ms=now_ms, writer=settings.writer)
@@ -56,6 +55,7 @@ class Receiver:
         self._arrival = asyncio.Event()
         self._early: Tallies = {}
         self._tick_due = False
+        self._draining = False
         self._stopping = False
 
     async def receive(self, encoding: Encoding, body: bytes, app_id: str) -> Outcome:
@@ -78,11 +78,19 @@ class Receiver:
         self._tick_due = True
         self._arrival.set()
 
-    def is_ready(self) -> bool:
-        """Can an upload be taken now?"""
-        return not (
-            self._stopping or self.committer.is_log_failing or self.desired.current() is None
-        )
+    def why_not_ready(self) -> str:
+        """Why no upload can be taken now; empty if one can."""
+        if self._draining:
+            return "draining"
+        if self.committer.is_log_failing:
+            return "log_unavailable"
+        return "" if self.desired.current() else "desired_state_missing"
+
+    def totals(self) -> Tallies:
+        """Everything counted since the start, by the names of `ingest.tallies`."""
+        totals = dict(self.committer.totals)
+        merge(totals, self._early)
+        return totals
 
     async def run(self) -> None:
         """Commit group after group until `stop`; what waits then is still written."""
@@ -100,9 +108,13 @@ class Receiver:
                 )
                 self._answer(group, outcomes)
 
+    def announce_drain(self) -> None:
+        """Be unready from now on, and still take what comes."""
+        self._draining = True
+
     def stop(self) -> None:
         """Take no more; `run` ends when all that waits has been written."""
-        self._stopping = True
+        self._draining = self._stopping = True
         self.tick()  # pending tallies go out with it
 
     def _commit(

@@ -1,0 +1,135 @@
+"""HTTP: the upload path as raw ASGI, in front of a FastAPI app for everything else.
+
+The upload path is called thousands of times a second and FastAPI would cost more than the work
+itself, so it is answered before the framework is asked.
+"""
+
+import fastapi
+from fastapi import Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from ingest.explain import Report, explain
+from ingest.http_answer import problem_headers, problem_of, send_problem, send_receipt
+from ingest.http_body import ClientGoneError, Receive, RequestReader, Scope, Send
+from ingest.metrics import IngestCollector
+from ingest.openapi import describe_upload
+from ingest.receipt import UploadRefused
+from ingest.receive import Receiver
+from ingest.releases import ReleaseConfigs
+from ingest.status import status_of
+from wire.errors import PermanentError, TransientError
+
+UPLOAD_PATH = "/v1/telemetry"
+_CONFIG_FRESH_S = 30
+
+
+class HttpIngest:
+    """The ASGI app."""
+
+    def __init__(self, receiver: Receiver, reader: RequestReader, releases: ReleaseConfigs) -> None:
+        self._receiver = receiver
+        self._reader = reader
+        self._rest = make_rest(receiver, reader, releases)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == UPLOAD_PATH:
+            await self._upload(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_body_read = False
+        try:
+            sent = await self._reader.upload(scope, receive)
+            is_body_read = True
+            outcome = await self._receiver.receive(sent.encoding, sent.body, sent.app_id)
+        except ClientGoneError:
+            return
+        except TransientError as error:
+            await send_problem(send, error, is_body_read=is_body_read)
+        except PermanentError as error:
+            self._receiver.count_refused(error.code)
+            await send_problem(send, error, is_body_read=is_body_read)
+        else:
+            if isinstance(outcome, UploadRefused):
+                await send_problem(send, outcome.error, is_body_read=True)
+            else:
+                await send_receipt(send, outcome, sent.encoding)
+
+
+def make_rest(
+    receiver: Receiver, reader: RequestReader, releases: ReleaseConfigs
+) -> fastapi.FastAPI:
+    """Health, metrics, release configs, validation and OpenAPI."""
+    app = fastapi.FastAPI(title="Holdfast ingest", version="1", docs_url=None, redoc_url=None)
+    describe_upload(app, UPLOAD_PATH)
+    _add_problems(app)
+    _add_health(app, receiver)
+    _add_releases(app, receiver, releases)
+
+    @app.post(f"{UPLOAD_PATH}:validate", summary="What would happen to this upload")
+    async def validate(request: Request) -> Response:
+        sent = await reader.upload(request.scope, request.receive)
+        report: Report = explain(receiver.committer, sent, receiver.now_ms())
+        return Response(report.to_json(), media_type="application/json")
+
+    return app
+
+
+def _add_health(app: fastapi.FastAPI, receiver: Receiver) -> None:
+    registry = CollectorRegistry()
+    registry.register(IngestCollector(receiver))
+
+    @app.get("/livez", summary="Is the process alive?")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", summary="Can an upload be taken now?")
+    async def readyz(response: Response) -> dict[str, str]:
+        reason = receiver.why_not_ready()
+        response.status_code = 503 if reason else 200
+        return {"status": reason or "ready"}
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_releases(app: fastapi.FastAPI, receiver: Receiver, releases: ReleaseConfigs) -> None:
+    @app.get("/v1/releases/keys", summary="The public key that release configs are signed with")
+    async def public_keys() -> dict[str, list[dict[str, str]]]:
+        return {"keys": [{"algorithm": "ed25519", "public_key": releases.signer.public_key}]}
+
+    @app.get("/v1/releases/{app_id}", summary="Which versions the phones of this app run")
+    async def release_config(app_id: str, request: Request) -> Response:
+        desired = receiver.desired.current()
+        if desired is None:
+            raise receiver.admission.come_back("desired_state_missing", "nothing was read yet")
+        config = releases.of(app_id, desired, receiver.now_ms())
+        etag = f'"{config.serial}"'
+        headers = {
+            "etag": etag,
+            "cache-control": f"public, max-age={_CONFIG_FRESH_S}",
+            "holdfast-signature": config.signature,
+        }
+        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+        if etag in known or f"W/{etag}" in known or "*" in known:
+            return Response(status_code=304, headers=headers)
+        return Response(config.body, media_type="application/json", headers=headers)
+
+
+def _add_problems(app: fastapi.FastAPI) -> None:
+    @app.exception_handler(PermanentError)
+    @app.exception_handler(TransientError)
+    async def problem(request: Request, error: PermanentError | TransientError) -> Response:
+        headers = {name.decode(): value.decode() for name, value in problem_headers(error)}
+        return fastapi.responses.JSONResponse(
+            problem_of(error),
+            status_of(error).http,
+            headers=headers,
+            media_type="application/problem+json",
+        )
+
+    @app.exception_handler(ClientGoneError)
+    async def gone(request: Request, error: ClientGoneError) -> Response:
+        return Response(status_code=400)

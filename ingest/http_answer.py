@@ -1,0 +1,70 @@
+"""Answers on the raw ASGI path: receipts, and RFC 9457 problems."""
+
+from typing import Final
+
+import msgspec
+
+from ingest.http_body import Send
+from ingest.receipt import Receipt, to_json, to_protobuf
+from ingest.status import status_of
+from wire.decode import Encoding
+from wire.errors import PermanentError, TransientError
+
+PROBLEM_TYPE: Final = "https://holdfast.dev/problems/"
+_PROBLEM: Final = b"application/problem+json"
+_TYPES: Final = {Encoding.PROTOBUF: b"application/x-protobuf", Encoding.JSON: b"application/json"}
+Header = tuple[bytes, bytes]
+
+
+def problem_of(error: PermanentError | TransientError) -> dict[str, str | int]:
+    """The problem document: what is wrong, where, and what is accepted."""
+    status = status_of(error)
+    return {
+        "type": PROBLEM_TYPE + error.code,
+        "title": status.title,
+        "status": status.http,
+        "detail": error.detail,
+        "code": error.code,
+        "field": error.field if isinstance(error, PermanentError) else "",
+        "accepted": error.accepted if isinstance(error, PermanentError) else "",
+    }
+
+
+def problem_headers(error: PermanentError | TransientError) -> list[Header]:
+    """What belongs to the status beside the document."""
+    status = status_of(error).http
+    headers = [(b"cache-control", b"no-store")]
+    if isinstance(error, TransientError):
+        headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    elif status == 401:  # noqa: PLR2004
+        headers.append((b"www-authenticate", b'Bearer realm="holdfast"'))
+    elif status == 405:  # noqa: PLR2004
+        headers.append((b"allow", b"POST"))
+    return headers
+
+
+async def send_problem(
+    send: Send, error: PermanentError | TransientError, *, is_body_read: bool
+) -> None:
+    """Refuse. A connection whose body was not read to its end cannot be used again."""
+    headers = problem_headers(error)
+    if not is_body_read:
+        headers.append((b"connection", b"close"))
+    await _send(
+        send, status_of(error).http, _PROBLEM, msgspec.json.encode(problem_of(error)), headers
+    )
+
+
+async def send_receipt(send: Send, receipt: Receipt, encoding: Encoding) -> None:
+    """A receipt in the encoding of the upload."""
+    body = to_protobuf(receipt) if encoding is Encoding.PROTOBUF else to_json(receipt)
+    await _send(send, 200, _TYPES[encoding], body, [])
+
+
+async def _send(
+    send: Send, status: int, content_type: bytes, body: bytes, headers: list[Header]
+) -> None:
+    headers.append((b"content-type", content_type))
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

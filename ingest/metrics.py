@@ -1,0 +1,49 @@
+"""Ingest's own numbers for Prometheus, read from the receiver when they are asked for."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingest.receive import Receiver
+
+
+class IngestCollector(Collector):
+    """Nothing is counted twice on the upload path: these are the tallies and the door's state."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def collect(self) -> Iterator[Metric]:
+        received = CounterMetricFamily("holdfast_ingest_received", "What came in.", labels=["what"])
+        rejected = CounterMetricFamily(
+            "holdfast_ingest_rejected", "What of it was refused, and why.", labels=["what", "code"]
+        )
+        fields = CounterMetricFamily(
+            "holdfast_ingest_fields_discarded", "Fields left out, and why.", labels=["code"]
+        )
+        for name, count in sorted(self._receiver.totals().items()):
+            what, _, rest = name.partition(":")
+            if what == "fields":
+                fields.add_metric([rest], count)
+            elif rest == "received":
+                received.add_metric([what], count)
+            else:
+                rejected.add_metric([what, rest.removeprefix("rejected:")], count)
+        yield from (received, rejected, fields)
+        yield from self._door()
+
+    def _door(self) -> Iterator[Metric]:
+        receiver = self._receiver
+        admission, committer = receiver.admission, receiver.committer
+        for counter, text, count in (
+            ("overload_refused", "Uploads told to come back.", admission.refused_count),
+            ("groups_committed", "Commit groups written.", committer.groups),
+            ("appends_failed", "Appends that the log refused.", committer.appends_failed),
+        ):
+            yield CounterMetricFamily(f"holdfast_ingest_{counter}", text, value=count)
+        for gauge, text, value in (
+            ("uploads_in_flight", "Uploads admitted and not yet answered.", admission.in_flight),
+            ("bytes_in_flight", "Their bytes.", admission.in_flight_bytes),
+        ):
+            yield GaugeMetricFamily(f"holdfast_ingest_{gauge}", text, value=value)

@@ -1,0 +1,125 @@
+"""Runs HTTP, gRPC and the committer in one asyncio loop, and takes them down without loss."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import uvicorn
+
+from ingest.grpc import GrpcLimits, start_grpc
+from ingest.http import HttpIngest
+from ingest.http_body import RequestLimits, RequestReader
+from ingest.ports import Keys
+from ingest.receive import Receiver
+from ingest.releases import ReleaseConfigs
+
+_TICK_S: Final = 1.0
+_KEEP_ALIVE_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Where to listen (port 0: any free one), and how long a farewell may take.
+
+    Uvicorn has no deadline for headers: put a proxy with one in front of an open network. The
+    deadline for bodies is held here. `unready_s` is the time between "unready" and the closed
+    door, in which a load balancer turns away; with `drain_s` it stays under 10 s.
+    """
+
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    grpc_port: int = 8081
+    request: RequestLimits = field(default_factory=RequestLimits)
+    grpc: GrpcLimits = field(default_factory=GrpcLimits)
+    unready_s: float = 0.5
+    drain_s: float = 5.0
+    connections_max: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the servers listen."""
+
+    http: int
+    grpc: int
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """Uvicorn without its signal handlers: signals belong to whoever embeds it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    receiver: Receiver,
+    *,
+    keys: Keys,
+    releases: ReleaseConfigs,
+    settings: ServeSettings,
+    ready: Callable[[Ports], None],
+    stop: asyncio.Event,
+) -> None:
+    """Serve until `stop` is set; return when everything that was taken has been answered.
+
+    `ready` is called once, with the ports. A failure of the committer ends the service.
+    """
+    reader = RequestReader(keys, receiver.admission, settings.request)
+    listener = socket.create_server((settings.host, settings.http_port), backlog=2048)
+    http = _EmbeddedServer(_uvicorn_config(HttpIngest(receiver, reader, releases), settings))
+    grpc_server, grpc_port = await start_grpc(
+        receiver, keys, f"{settings.host}:{settings.grpc_port}", settings.grpc
+    )
+    committing = asyncio.create_task(receiver.run(), name="ingest-commit")
+    serving = asyncio.create_task(http.serve(sockets=[listener]), name="ingest-http")
+    ticking = asyncio.create_task(_tick(receiver), name="ingest-tick")
+    try:
+        while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
+            await asyncio.sleep(0.01)
+        if not serving.done():
+            ready(Ports(listener.getsockname()[1], grpc_port))
+        await _first_of(stop, committing, serving)
+    finally:
+        receiver.announce_drain()
+        if stop.is_set():
+            await asyncio.sleep(settings.unready_s)
+        http.should_exit = True
+        await asyncio.gather(grpc_server.stop(settings.drain_s), serving, return_exceptions=True)
+        ticking.cancel()
+        receiver.stop()
+        await asyncio.wait_for(committing, settings.drain_s)
+        listener.close()
+
+
+async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+    """Wait for `stop`, or for a task that should not have ended."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+
+
+async def _tick(receiver: Receiver) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        receiver.tick()
+
+
+def _uvicorn_config(app: HttpIngest, settings: ServeSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,  # it would write addresses down
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,  # nobody asks who the client is
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.drain_s),
+        limit_concurrency=settings.connections_max,
+    )
