@@ -1,0 +1,302 @@
+"""The reference client: what an app calls, and all that leaves the phone.
+
+Nothing is recorded or sent without consent. No hardware id, no address and no free text exist in
+any call: contexts are enumerations and registered names, and the seed stays in the folder.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from sdk_stub.arm import Arm
+from sdk_stub.batch import (
+    Batch,
+    BatchKey,
+    Device,
+    Inference,
+    float_columns,
+    say_day,
+    say_enrolled,
+    start_upload,
+)
+from sdk_stub.buffer import UploadQueue
+from sdk_stub.enrolment import Enrolment, load_installation, save_installation
+from sdk_stub.outbox import Outbox
+from sdk_stub.ports import ReleaseSource, Transport
+from sdk_stub.randomise import RandomisedResponse
+from sdk_stub.releases import OfferedModel, ReleaseConfig, accept_config
+from sdk_stub.retry import Backoff
+from wire.desired import Version
+from wire.pb import telemetry_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """`public_key`: raw Ed25519, shipped with the app. `randomised`: per model id."""
+
+    device: Device
+    folder: Path
+    public_key: bytes
+    queue_bytes_max: int = 4_000_000
+    rows_max: int = 40
+    backoff: Backoff = field(default_factory=Backoff)
+    randomised: Mapping[str, RandomisedResponse] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the app keeps of an inference if a label may come later. Never sent as such."""
+
+    key: BatchKey
+    bets: bool
+
+
+class Client:
+    """One installation of one app."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        transport: Transport,
+        releases: ReleaseSource,
+        *,
+        now_ms: Callable[[], int],
+        rng: np.random.Generator,
+    ) -> None:
+        self._settings = settings
+        self._releases = releases
+        self._now_ms = now_ms
+        self._rng = rng
+        self._state_path = settings.folder / "installation.json"
+        queue = UploadQueue(settings.folder / "queue", bytes_max=settings.queue_bytes_max)
+        self.outbox = Outbox(queue, transport, settings.backoff, now_ms, rng)
+        self._installation = load_installation(self._state_path, rng)
+        self._config = self._saved_config()
+        self._batches: dict[BatchKey, Batch] = {}
+        self._labels: dict[tuple[BatchKey, int], pb.OutcomeFeedback] = {}
+
+    @property
+    def consents(self) -> bool:
+        """Whether the person has agreed; off until then."""
+        return self._installation.consent
+
+    def grant(self) -> None:
+        """The person agrees to send telemetry."""
+        self._installation.consent = True
+        self._save()
+
+    def revoke(self) -> None:
+        """The person withdraws: what waits is deleted, rollouts are left for good."""
+        self._installation.consent = False
+        for enrolment in self._installation.enrolments:
+            enrolment.retired = True
+            enrolment.days.clear()
+        self._batches.clear()
+        self._labels.clear()
+        self.outbox.queue.clear()
+        self._save()
+
+    def refresh_releases(self) -> bool:
+        """Fetch the release config if it changed; whether it did."""
+        app_id = self._settings.device.app_id
+        held = self._installation.signed_config
+        answer = self._releases.fetch(app_id, held[2] if held else "")
+        if answer is None:
+            return False
+        body, signature, _ = answer
+        config = accept_config(body, signature, self._settings.public_key, app_id=app_id)
+        self._config, self._installation.signed_config = config, answer
+        for model in config.models:
+            self._installation.obey(model)
+        self._save()
+        return True
+
+    def download_became_possible(self, model_id: str) -> Version | None:
+        """Network and charging allow a download now: enrol, and say what to download, if anything.
+
+        Both arms enrol at this moment, so that both are counted under the same conditions.
+        """
+        model = self._model(model_id)
+        if not self.consents or model is None or model.rollout is None:
+            return None
+        enrolment = self._installation.enrol(
+            model_id, model.rollout, now_ms=self._now_ms(), rng=self._rng
+        )
+        if enrolment is not None:
+            self._save()
+            self._announce(enrolment, model)
+        active = self._installation.active(model_id)
+        if active is None or active.ready:
+            return None
+        return model.rollout.candidate if active.arm is Arm.CANDIDATE else model.stable
+
+    def downloaded(self, model_id: str) -> None:
+        """The version that `download_became_possible` named is on the phone."""
+        enrolment = self._installation.active(model_id)
+        if enrolment is not None:
+            enrolment.ready = True
+            self._save()
+
+    def version_to_load(self, model_id: str) -> Version | None:
+        """What the app must load; None before the first config."""
+        model = self._model(model_id)
+        if model is None:
+            return None
+        enrolment = self._installation.active(model_id)
+        if enrolment is None or not enrolment.ready or model.rollout is None:
+            return model.stable
+        return model.rollout.candidate if enrolment.arm is Arm.CANDIDATE else model.stable
+
+    def record(self, inference: Inference) -> Recorded | None:
+        """Keep one inference for the next upload; None without consent."""
+        if not self.consents:
+            return None
+        now_ms = self._now_ms()
+        enrolment = self._counting(inference.model_id, inference.model_version)
+        bets = False
+        if enrolment is not None:
+            bets = enrolment.count(first_of_process=inference.first_of_process)
+        self._add_to_day(inference, now_ms)
+        measured, epsilon = self._privatise(inference)
+        key = _key_of(inference, enrolment)
+        key = replace(key, epsilon=epsilon, floats=float_columns(measured))
+        batch = self._batches.setdefault(key, Batch(key))
+        batch.add(now_ms, measured, bets=bets)
+        if len(batch.rows) >= self._settings.rows_max:
+            self._enqueue_batch(self._batches.pop(key))
+        return Recorded(key, bets)
+
+    def record_crash(self, model_id: str) -> None:
+        """The app found at its start that the model's code had crashed it."""
+        enrolment = self._installation.active(model_id)
+        totals = enrolment.day_totals(self._now_ms()) if enrolment and self.consents else None
+        if totals is not None:
+            totals.crashed = True
+            self._save()
+
+    def record_label(self, recorded: Recorded, *, is_correct: bool, age_days: int) -> None:
+        """A label came later. Only counts by its age are sent."""
+        if not self.consents:
+            return
+        key = replace(recorded.key, floats=frozenset())
+        report = self._labels.setdefault(
+            (key, age_days), pb.OutcomeFeedback(label_age_days=age_days)
+        )
+        report.correct += is_correct
+        report.incorrect += not is_correct
+        enrolment = self._installation.find(key.rollout_id, key.model_id)
+        if recorded.bets and enrolment is not None and not enrolment.label_done:
+            enrolment.label_done = True
+            report.unit_correct += is_correct
+            report.unit_incorrect += not is_correct
+
+    def flush(self) -> None:
+        """Put everything that is known into the queue: rows, ended day blocks, labels."""
+        if not self.consents:
+            return
+        for batch in self._batches.values():
+            self._enqueue_batch(batch)
+        self._batches.clear()
+        for (key, _), report in self._labels.items():
+            upload = self._start(key)
+            upload.outcomes.append(report)
+            self._enqueue(upload)
+        self._labels.clear()
+        for enrolment in self._installation.enrolments:
+            if not enrolment.retired:
+                self._enqueue_days(enrolment)
+
+    def send(self) -> int | None:
+        """Send what waits; milliseconds until the next try makes sense, None if nothing waits."""
+        return self.outbox.send_due() if self.consents else None
+
+    def _saved_config(self) -> ReleaseConfig | None:
+        """The last config, for a start without network; its signature is checked again."""
+        held = self._installation.signed_config
+        if held is None:
+            return None
+        settings = self._settings
+        return accept_config(held[0], held[1], settings.public_key, app_id=settings.device.app_id)
+
+    def _model(self, model_id: str) -> OfferedModel | None:
+        return None if self._config is None else self._config.model(model_id)
+
+    def _counting(self, model_id: str, model_version: str) -> Enrolment | None:
+        """The enrolment that this inference belongs to: its arm's version must have run."""
+        enrolment = self._installation.active(model_id)
+        expected = self.version_to_load(model_id)
+        if enrolment is None or not enrolment.ready or expected is None:
+            return None
+        return enrolment if expected.version == model_version else None
+
+    def _privatise(self, inference: Inference) -> tuple[Mapping[str, float], float]:
+        response = self._settings.randomised.get(inference.model_id)
+        truth = inference.measured.get("prediction_class")
+        if response is None or truth is None:
+            return inference.measured, 0.0
+        answer = response.answer(int(truth), self._rng)
+        return {**inference.measured, "prediction_class": answer}, response.epsilon
+
+    def _add_to_day(self, inference: Inference, now_ms: int) -> None:
+        """The installation's value, whichever version ran: both arms are counted from enrolment."""
+        enrolment = self._installation.active(inference.model_id)
+        totals = None if enrolment is None else enrolment.day_totals(now_ms)
+        if totals is None:
+            return
+        measured = inference.measured
+        totals.errored |= measured.get("error_code", 0) != 0
+        totals.energy_mj += measured.get("energy_mj", 0.0)
+        totals.data_bytes += measured.get("bytes_sent", 0) + measured.get("bytes_received", 0)
+
+    def _announce(self, enrolment: Enrolment, model: OfferedModel) -> None:
+        upload = self._start(self._key_of_arm(enrolment, model))
+        say_enrolled(upload, enrolment)
+        self._enqueue(upload)
+
+    def _enqueue_days(self, enrolment: Enrolment) -> None:
+        model = self._model(enrolment.model_id)
+        ended = enrolment.take_ended_days(self._now_ms())
+        if model is None or not ended:
+            return
+        upload = self._start(self._key_of_arm(enrolment, model))
+        for day, totals in ended:
+            say_day(upload, day, totals)
+        self._enqueue(upload)
+
+    def _key_of_arm(self, enrolment: Enrolment, model: OfferedModel) -> BatchKey:
+        offered = model.stable
+        if enrolment.arm is Arm.CANDIDATE and model.rollout is not None:
+            offered = model.rollout.candidate
+        return _key_of(Inference(model.model_id, offered.version, {}), enrolment)
+
+    def _enqueue_batch(self, batch: Batch) -> None:
+        upload = self._start(batch.key)
+        batch.fill(upload)
+        if any(batch.bets):
+            enrolment = self._installation.find(batch.key.rollout_id, batch.key.model_id)
+            upload.enrolled_ms = 0 if enrolment is None else enrolment.cohort_start_ms
+        self._enqueue(upload)
+
+    def _start(self, key: BatchKey) -> pb.UploadRequest:
+        return start_upload(self._settings.device, key, now_ms=self._now_ms(), rng=self._rng)
+
+    def _enqueue(self, upload: pb.UploadRequest) -> None:
+        self._save()  # first: after a crash in between, what was said once is not said again
+        self.outbox.queue.put(upload.SerializeToString())
+
+    def _save(self) -> None:
+        save_installation(self._state_path, self._installation)
+
+
+def _key_of(inference: Inference, enrolment: Enrolment | None) -> BatchKey:
+    key = BatchKey(
+        model_id=inference.model_id,
+        model_version=inference.model_version,
+        network=inference.network,
+        placement=inference.placement,
+    )
+    if enrolment is None:
+        return key
+    return replace(key, rollout_id=enrolment.rollout_id, step=enrolment.step, arm=enrolment.arm)
