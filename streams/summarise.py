@@ -1,6 +1,6 @@
 """Stage one, per partition: segments -> deduplicated windows. Pure: reads no clock, does no I/O."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +36,10 @@ class Summariser:
         window_ms: int,
         horizon_ms: int,
         log_time: LogTime | None = None,
-        open_from_ms: int = 0,
     ) -> None:
         self._partition = partition
         self._window_ms = window_ms
         self._log_time = log_time or LogTime()
-        self._open_from_ms = open_from_ms  # windows before this one are decided
         self._window: OpenWindow | None = None
         self._controls: list[bytes] = []
         self.dedup = DedupIndex(horizon_ms + SKEW_MS)
@@ -62,7 +60,7 @@ class Summariser:
             self._take(segment)
         return closed
 
-    def remember(self, ids: Sequence[tuple[int, bytes]]) -> None:
+    def remember(self, ids: Iterable[tuple[int, bytes]]) -> None:
         """Rebuild the dedup index from the log's (arrived_ms, ids), oldest first."""
         for arrived_ms, joined in ids:
             self.dedup.add(np.frombuffer(joined, BATCH_ID), arrived_ms)
@@ -70,9 +68,9 @@ class Summariser:
     def _advance(self, segment: Segment, offset: int) -> list[Closed]:
         before = self._log_time.state()
         now_ms = self._log_time.advance(segment.arrived_ms, segment.writer)
-        start_ms = max(now_ms // self._window_ms * self._window_ms, self._open_from_ms)
+        start_ms = now_ms // self._window_ms * self._window_ms
         if self._window is None:
-            self._window = OpenWindow(self._open_from_ms or start_ms, self._window_ms)
+            self._window = OpenWindow(start_ms, self._window_ms)
         if start_ms <= self._window.start_ms:
             return []
         closed = Closed(

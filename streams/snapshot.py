@@ -1,0 +1,99 @@
+"""A decider as bytes and back, bit for bit: what a restart needs besides the log."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from analytics.evidence.rollout import RolloutEvidence
+from analytics.types import Verdict
+from streams.decide import Decider
+from streams.monitors import Monitors
+from streams.partial import Cohort
+from streams.rollout_specs import specs_of, tree_of
+from streams.rollout_watch import Level, RolloutWatch, attempt_alpha
+from streams.series import UnitSeries
+from streams.state import pack, unpack
+from wire.desired import Policy, Release, Rollout, from_json, to_json
+
+
+def decider_bytes(decider: Decider) -> bytes:
+    """Everything the decider knows of decided windows. Markers not yet decided are re-read."""
+    return pack(
+        {
+            "decided_until_ms": decider.decided_until_ms,
+            "desired": to_json(decider.desired) if decider.desired else b"",
+            "pending": [to_json(d) for d in decider.pending],
+            "attempts": decider.attempts,
+            "watches": {name: _watch_state(w) for name, w in decider.watches.items()},
+            "monitors": decider.monitors.state(),
+        }
+    )
+
+
+def restore_decider(body: bytes, *, partitions: int, window_ms: int) -> Decider:
+    """The inverse of `decider_bytes`."""
+    state = unpack(body)
+    return Decider(
+        partitions=partitions,
+        window_ms=window_ms,
+        monitors=Monitors.restore(state["monitors"]),
+        desired=from_json(state["desired"]) if state["desired"] else None,
+        pending=[from_json(d) for d in state["pending"]],
+        watches={name: _restore_watch(w) for name, w in state["watches"].items()},
+        attempts=state["attempts"],
+        decided_until_ms=state["decided_until_ms"],
+    )
+
+
+def _watch_state(watch: RolloutWatch) -> dict[str, object]:
+    return {
+        "release": watch.release,
+        "rollout": watch.rollout,
+        "policy": watch.policy,
+        "policy_sha256": watch.policy_sha256,
+        "attempt": watch.attempt,
+        "evidence": watch.evidence.state(),
+        "enrolled": _cohort_list(watch.enrolled),
+        "bets": _cohort_list(watch.bets),
+        "input_sha256": watch.input_sha256,
+        "breach": watch.breach,
+        "at_breach": watch.at_breach,
+        "recovering_windows": watch.recovering_windows,
+        "recovered": watch.recovered,
+    }
+
+
+def _restore_watch(state: dict[str, Any]) -> RolloutWatch:
+    release = msgspec.convert(state["release"], Release)
+    policy = msgspec.convert(state["policy"], Policy)
+    breach = state["breach"]
+    return RolloutWatch(
+        release=release,
+        rollout=msgspec.convert(state["rollout"], Rollout),
+        policy=policy,
+        policy_sha256=state["policy_sha256"],
+        attempt=state["attempt"],
+        evidence=RolloutEvidence.restore(
+            specs_of(release, policy),
+            tree_of(release, policy),
+            state["evidence"],
+            alpha=attempt_alpha(policy.alpha, state["attempt"]),
+            alpha_margin=policy.alpha_margin,
+        ),
+        enrolled=_cohort_counter(state["enrolled"]),
+        bets=_cohort_counter(state["bets"]),
+        input_sha256=state["input_sha256"],
+        breach=msgspec.convert(breach, Verdict) if breach else None,
+        at_breach=msgspec.convert(state["at_breach"], Level),
+        recovering_windows=state["recovering_windows"],
+        recovered=state["recovered"],
+    )
+
+
+def _cohort_list(counter: Counter[Cohort]) -> list[list[object]]:
+    return [[list(c.series), c.enrolled_ms, n] for c, n in sorted(counter.items())]
+
+
+def _cohort_counter(items: list[Any]) -> Counter[Cohort]:
+    return Counter({Cohort(UnitSeries(*series), ms): n for series, ms, n in items})
