@@ -1,0 +1,138 @@
+"""River's ADWIN on frozen-seasonal residuals: a second vote, never an alarm of its own.
+
+River's window lives in compiled code. Its own serialisation gives bytes that restore it bit for
+bit (tested), so the state keeps them as they are, together with River's version: bytes of another
+version are not read, and the vote begins anew, which can delay an alert but not make one.
+
+Source: Bifet, Gavalda 2007, Learning from time-changing data with adaptive windowing, SDM.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from analytics.detectors.base import (
+    DetectorWindow,
+    Finding,
+    Plain,
+    State,
+    as_bytes,
+    as_int,
+    as_text,
+    outcome_of,
+)
+
+_DELTA: Final = 1e-5
+_CLIP: Final = 5.0  # sd; one wild window must not cut the window by itself
+_VOTE: Final = 1.0
+
+
+class _Compiled(Protocol):
+    """The compiled window inside River's detector."""
+
+    def __getstate__(self) -> bytes: ...
+
+    def __setstate__(self, state: bytes) -> None: ...
+
+
+class _RiverAdwin(Protocol):
+    """The part of ``river.drift.ADWIN`` that is used here."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def estimation(self) -> float: ...
+
+    @property
+    def drift_detected(self) -> bool: ...
+
+    def update(self, x: float) -> None: ...
+
+
+def _fresh() -> _RiverAdwin:
+    from river import drift  # noqa: PLC0415 - 3 CPU-seconds that only drift monitoring should pay
+
+    made: _RiverAdwin = drift.ADWIN(delta=_DELTA, clock=1)
+    return made
+
+
+def _compiled(adwin: _RiverAdwin) -> _Compiled:
+    inner: _Compiled = vars(adwin)["_helper"]
+    return inner
+
+
+def _river_version() -> str:
+    import river  # noqa: PLC0415 - as above
+
+    return str(river.__version__)  # type: ignore[attr-defined]  # there, but not in its __all__
+
+
+@dataclass(slots=True)
+class Adwin:
+    """Votes from a cut away from the baseline until a cut towards it.
+
+    `statistic` counts the cuts away from the baseline since the vote began; `threshold` is one.
+    """
+
+    count_min: int = 30
+    name: str = "adwin"
+    _adwin: _RiverAdwin = field(default_factory=_fresh)
+    _cuts_away: int = 0
+    _direction: int = 0
+    _windows: int = 0
+
+    def update(self, window: DetectorWindow) -> Finding:
+        learned = self._adwin
+        if window.count >= self.count_min:
+            self._windows += 1
+            self._learn(min(max(window.z, -_CLIP), _CLIP))
+        statistic = float(self._cuts_away)
+        return Finding(
+            detector=self.name,
+            outcome=outcome_of(
+                count=window.count,
+                count_min=self.count_min,
+                statistic_sup=statistic,
+                threshold=_VOTE,
+            ),
+            statistic=statistic,
+            statistic_sup=statistic,
+            threshold=_VOTE,
+            count=window.count,
+            count_min=self.count_min,
+            windows=self._windows,
+            direction=self._direction,
+            detail=f"window of {learned.width:.0f}, mean {learned.estimation:+.2f} sd",
+        )
+
+    def _learn(self, z: float) -> None:
+        before = self._adwin.estimation
+        self._adwin.update(z)
+        if not self._adwin.drift_detected:
+            return
+        after = self._adwin.estimation
+        if abs(after) > abs(before):
+            self._cuts_away += 1
+            self._direction = 1 if after > 0 else -1
+        else:
+            self._cuts_away = 0
+            self._direction = 0
+        self._adwin = _fresh()  # what River does at its next update, done now: no flag to keep
+
+    def state(self) -> State:
+        return {
+            "river": _river_version(),
+            "compiled": _compiled(self._adwin).__getstate__(),
+            "cuts_away": self._cuts_away,
+            "direction": self._direction,
+            "windows": self._windows,
+        }
+
+    def restore(self, state: Mapping[str, Plain]) -> None:
+        self._adwin = _fresh()
+        if as_text(state["river"]) == _river_version():
+            _compiled(self._adwin).__setstate__(as_bytes(state["compiled"]))
+        self._cuts_away = as_int(state["cuts_away"])
+        self._direction = as_int(state["direction"])
+        self._windows = as_int(state["windows"])

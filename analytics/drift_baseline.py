@@ -1,0 +1,127 @@
+"""What a series does when nothing drifts: frozen seasons, autocorrelation, long-run spread.
+
+Frozen, because a forecaster that adapts absorbs the shift that it should show (found: 0 % of
+lasting shifts in a Holt-Winters residual). Fitted once, on the warm-up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.detectors.base import Plain, State, as_float, as_floats, as_int
+
+DAY_MS: Final = 86_400_000
+WEEK_MS: Final = 7 * DAY_MS
+Seasons = tuple[tuple[int, int], ...]
+"""(period in ms, harmonics) each."""
+
+_PHI_MAX: Final = 0.95
+_MAD_TO_SD: Final = 1.4826
+_BLOCK: Final = 16  # windows; autocorrelation left after prewhitening shows in block means
+_SD_MARGIN: Final = 1.05
+_OUTLIER_SD: Final = 4.0
+_FITS: Final = 3  # the first, and two without the outliers' pull
+_LEVEL_STANDARD_ERRORS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A fitted series. `innovation_sd` is the long-run sd after prewhitening with `phi`."""
+
+    coefficients: NDArray[np.float64]
+    phi: float
+    innovation_sd: float
+    windows: int
+
+    def expected(self, start_ms: int, seasons: Seasons) -> float:
+        """The season's value in the window that starts at `start_ms`."""
+        row = design(np.array([start_ms], np.int64), seasons)[0]
+        return float((row * self.coefficients).sum())
+
+    def score(self, residual: float, before: float, gap: int) -> float:
+        """Innovation in long-run sd; `before` is the residual `gap` usable-window steps ago."""
+        carried = float(self.phi**gap)
+        spread = sqrt((1.0 - carried * carried) / (1.0 - self.phi * self.phi))
+        return (residual - carried * before) / (self.innovation_sd * spread)
+
+    def tolerance_z(self, tolerance: float) -> float:
+        """A shift of `tolerance`, as it remains after prewhitening, plus the level's own error."""
+        level_error = _LEVEL_STANDARD_ERRORS / sqrt(self.windows)
+        return tolerance * (1.0 - self.phi) / self.innovation_sd + level_error
+
+    def residual_sd(self) -> float:
+        """Long-run sd of the residual itself: of its mean over k windows times sqrt(k)."""
+        return self.innovation_sd / (1.0 - self.phi)
+
+    def state(self) -> State:
+        return {
+            "coefficients": self.coefficients.copy(),
+            "phi": self.phi,
+            "innovation_sd": self.innovation_sd,
+            "windows": self.windows,
+        }
+
+
+def restored(state: Mapping[str, Plain]) -> Baseline:
+    """The inverse of `Baseline.state`."""
+    return Baseline(
+        coefficients=as_floats(state["coefficients"]),
+        phi=as_float(state["phi"]),
+        innovation_sd=as_float(state["innovation_sd"]),
+        windows=as_int(state["windows"]),
+    )
+
+
+def columns(seasons: Seasons) -> int:
+    """How many coefficients a baseline of these seasons has."""
+    return 1 + 2 * sum(harmonics for _, harmonics in seasons)
+
+
+def design(start_ms: NDArray[np.int64], seasons: Seasons) -> NDArray[np.float64]:
+    """Level and harmonics at the given times, shape ``(windows, columns)``."""
+    parts = [np.ones(len(start_ms))]
+    for period_ms, harmonics in seasons:
+        angle = 2.0 * np.pi * (start_ms % period_ms) / period_ms  # integers until here: exact
+        for k in range(1, harmonics + 1):
+            parts += [np.sin(k * angle), np.cos(k * angle)]
+    return np.stack(parts, axis=1)
+
+
+def fit(
+    start_ms: NDArray[np.int64], values: NDArray[np.float64], seasons: Seasons, *, sd_floor: float
+) -> Baseline:
+    """Least squares with outliers pulled in, then AR(1), then the long-run spread.
+
+    Both arrays have shape ``(windows,)``, in time order. `sd_floor` keeps a constant series from
+    having no spread at all.
+    """
+    x = design(start_ms, seasons)
+    pulled = values
+    fitted: NDArray[np.float64] = np.zeros_like(values)
+    coefficients: NDArray[np.float64] = np.zeros(x.shape[1])
+    for _ in range(_FITS):
+        coefficients = np.asarray(np.linalg.lstsq(x, pulled, rcond=None)[0], np.float64)
+        fitted = x @ coefficients
+        reach = _OUTLIER_SD * max(_mad_sd(values - fitted), sd_floor)
+        pulled = np.clip(values, fitted - reach, fitted + reach)
+    residual = pulled - fitted
+    power = float((residual * residual).sum())
+    lagged = float((residual[1:] * residual[:-1]).sum())
+    phi = min(max(lagged / power, 0.0), _PHI_MAX) if power > 0 else 0.0
+    innovations = residual[1:] - phi * residual[:-1]
+    spread = max(_mad_sd(innovations), _block_sd(innovations), float(innovations.std()), sd_floor)
+    return Baseline(coefficients, phi, spread * _SD_MARGIN, len(values))
+
+
+def _mad_sd(values: NDArray[np.float64]) -> float:
+    return _MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
+
+
+def _block_sd(values: NDArray[np.float64]) -> float:
+    blocks = len(values) // _BLOCK
+    means = values[: blocks * _BLOCK].reshape(blocks, _BLOCK).mean(axis=1)
+    return float(_BLOCK**0.5 * means.std()) if blocks > 1 else 0.0
