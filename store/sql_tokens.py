@@ -46,7 +46,7 @@ _TOKEN: Final = re.compile(
   | (?P<heredoc>\$(?P<tag>[A-Za-z0-9_]*)\$.*?\$(?P=tag)\$)
   | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
   | (?P<number>[0-9][A-Za-z0-9_]*)
-  | (?P<slashes>//)
+  | (?P<unclear>//|/\*)
   | (?P<symbol>[-+*/%=<>!.,;:?@^|~\[\]{}()])
     """,
     re.VERBOSE | re.DOTALL,
@@ -72,7 +72,7 @@ def _scan(sql: str) -> Iterator[Token]:
     while position < len(sql):
         match = _TOKEN.match(sql, position)
         kind = match.lastgroup if match else None
-        if match is None or kind is None or kind == "slashes":
+        if match is None or kind is None or kind == "unclear":
             raise PermanentError(
                 "statement_unreadable",
                 f"cannot read the statement at character {position}",

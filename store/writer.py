@@ -2,6 +2,7 @@
 
 Arrow and not SQL values: no text is built, and the engine reads the columns as they are. Times come
 as Unix milliseconds; a list column comes as `Ragged`, or as anything with its two attributes.
+Arrays are laid over numpy's memory by hand, because `pyarrow.array` imports pandas (60 MB).
 """
 
 import re
@@ -49,16 +50,15 @@ class ArrowSink(Protocol):
         """Insert all rows or none; answered when they are durable."""
 
 
-_SCALARS: Final = {
-    "UInt16": pa.uint16(),
-    "UInt32": pa.uint32(),
-    "UInt64": pa.uint64(),
-    "Int64": pa.int64(),
-    "Float64": pa.float64(),
-    "String": pa.string(),
-    "LowCardinality(String)": pa.string(),
-    "DateTime64(3, 'UTC')": pa.timestamp("ms", tz="UTC"),
+_NUMBERS: Final = {
+    "UInt16": (np.uint16, pa.uint16()),
+    "UInt32": (np.uint32, pa.uint32()),
+    "UInt64": (np.uint64, pa.uint64()),
+    "Int64": (np.int64, pa.int64()),
+    "Float64": (np.float64, pa.float64()),
+    "DateTime64(3, 'UTC')": (np.int64, pa.timestamp("ms", tz="UTC")),
 }
+_FLAT_BYTES_MAX: Final = 2**31 - 1  # of one text column or one flattened list column of an insert
 
 
 class Writer:
@@ -92,37 +92,77 @@ def arrow_table(name: str, columns: Mapping[str, Column]) -> pa.Table:
     for column, kind in wanted.items():
         try:
             arrays[column] = _array(kind, columns[column])
-        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise PermanentError(
                 "wrong_value", f"{name}.{column}: {error}", field=column
             ) from error
     lengths = {column: len(array) for column, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise PermanentError("wrong_length", f"{name}: columns of different length: {lengths}")
-    return pa.table(arrays)
+    return pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
 
 
 def _array(kind: str, values: Column) -> pa.Array:
     if match := re.fullmatch(r"Array\((\w+)\)", kind):
         if not isinstance(values, RaggedLike):
             raise TypeError("a list column needs .offsets and .values")
-        return _lists(_SCALARS[match.group(1)], values)
-    arrow = _SCALARS[kind]
-    if pa.types.is_timestamp(arrow):
-        return pa.array(np.asarray(values, np.int64), pa.int64()).cast(arrow)
-    if pa.types.is_string(arrow):
-        return pa.array(values, arrow)
-    return pa.array(np.asarray(values)).cast(arrow)
+        return _lists(match.group(1), values)
+    if isinstance(values, RaggedLike):
+        raise TypeError("this is no list column")
+    if kind in _NUMBERS:
+        return _numbers(kind, values)
+    texts: Sequence[object] = values.tolist() if isinstance(values, np.ndarray) else values
+    if kind == "String":
+        return _texts(texts)
+    vocabulary: dict[object, int] = {}
+    codes = [vocabulary.setdefault(text, len(vocabulary)) for text in texts]
+    return pa.DictionaryArray.from_arrays(
+        _laid_over(np.array(codes, np.int32), pa.int32()), _texts(list(vocabulary))
+    )
 
 
-def _lists(arrow: pa.DataType, ragged: RaggedLike) -> pa.Array:
+def _numbers(kind: str, values: Sequence[object] | NDArray[np.generic]) -> pa.Array:
+    wanted, arrow = _NUMBERS[kind]
+    given = np.asarray(values)
+    if given.ndim != 1:
+        raise ValueError("one number per row")
+    if wanted is not np.float64 and given.size:
+        if given.dtype.kind not in "iu":
+            raise TypeError("whole numbers only")
+        low, high = int(given.min()), int(given.max())
+        bounds = np.iinfo(np.dtype(wanted).name)
+        if low < bounds.min or high > bounds.max:
+            raise OverflowError(f"{low} to {high} does not fit {kind}")
+    return _laid_over(np.ascontiguousarray(given, wanted), arrow)
+
+
+def _laid_over(numbers: NDArray[np.generic], arrow: pa.DataType) -> pa.Array:
+    return pa.Array.from_buffers(arrow, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _texts(texts: Sequence[object]) -> pa.Array:
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("text only")
+    encoded = [str(text).encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return pa.Array.from_buffers(
+        pa.string(),
+        len(encoded),
+        [None, pa.py_buffer(_narrow(offsets)), pa.py_buffer(b"".join(encoded))],
+    )
+
+
+def _lists(kind: str, ragged: RaggedLike) -> pa.Array:
     offsets = np.asarray(ragged.offsets, np.int64)
-    flat = np.asarray(ragged.values)
-    if (
-        not len(offsets)
-        or offsets[0] != 0
-        or offsets[-1] != len(flat)
-        or (np.diff(offsets) < 0).any()
-    ):
+    flat = _numbers(kind, ragged.values)
+    rises = len(offsets) and offsets[0] == 0 and not (np.diff(offsets) < 0).any()
+    if not rises or offsets[-1] != len(flat):
         raise ValueError("offsets must rise from 0 to the number of values")
-    return pa.ListArray.from_arrays(pa.array(offsets).cast(pa.int32()), pa.array(flat).cast(arrow))
+    return pa.ListArray.from_arrays(_laid_over(_narrow(offsets), pa.int32()), flat)
+
+
+def _narrow(offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+    if offsets[-1] > _FLAT_BYTES_MAX:
+        raise OverflowError("too much for one insert")
+    return offsets.astype(np.int32)
