@@ -6,18 +6,18 @@ together by array assignment. Concatenated messages merge in protobuf, so head a
 not be written by the same hand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdk_stub.population import Column
 from wire.pb import telemetry_pb2 as pb
 
+_FIXED64: Final = 1
 _LENGTH_DELIMITED: Final = 2
 _FIELDS: Final = {f.name: f.number for f in pb.UploadRequest.DESCRIPTOR.fields}
-
-Column = NDArray[np.float32] | NDArray[np.uint32]
 
 
 def varint(number: int) -> bytes:
@@ -50,6 +50,27 @@ def write_columns(columns: Mapping[str, Column]) -> list[bytes]:
     return [whole[i : i + width] for i in range(0, uploads * width, width)]
 
 
-def join(heads: Sequence[bytes], bodies: Sequence[bytes]) -> list[bytes]:
-    """Whole uploads."""
-    return [head + body for head, body in zip(heads, bodies, strict=True)]
+def write_heads(
+    batch_ids: NDArray[np.uint8], created_ms: NDArray[np.int64], rows: int
+) -> list[bytes]:
+    """Id, moment and row count of each upload; `batch_ids` has shape ``(uploads, 16)``."""
+    parts = (
+        _same(bytes([_FIELDS["batch_id"] << 3 | _LENGTH_DELIMITED, batch_ids.shape[1]])),
+        batch_ids,
+        _same(bytes([_FIELDS["created_ms"] << 3 | _FIXED64])),
+        created_ms.astype("<u8").view(np.uint8).reshape(-1, 8),
+        _same(bytes([_FIELDS["n"] << 3]) + varint(rows)),
+    )
+    uploads = len(created_ms)
+    block = np.hstack([np.broadcast_to(part, (uploads, part.shape[1])) for part in parts])
+    whole, width = block.tobytes(), block.shape[1]
+    return [whole[i : i + width] for i in range(0, uploads * width, width)]
+
+
+def _same(constant: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(constant, np.uint8)[None, :]
+
+
+def write_nested(field: str, message: bytes) -> bytes:
+    """A serialised message as a field of the upload."""
+    return varint(_FIELDS[field] << 3 | _LENGTH_DELIMITED) + varint(len(message)) + message

@@ -18,6 +18,7 @@ from wire.columns import UINT_ABSENT
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.uint32]
+Column = Floats | Ints
 
 TIERS: Final = ("low", "mid", "high")
 PLATFORMS: Final = ("android", "ios")
@@ -115,7 +116,7 @@ class Who:
 
 def measure(
     who: Who, first_of_process: NDArray[np.bool_], season_gain: float, rng: np.random.Generator
-) -> dict[str, Floats | Ints]:
+) -> dict[str, Column]:
     """What each inference measured: registered column -> array like `first_of_process`.
 
     `first_of_process` has shape ``(uploads, inferences)``: a cold start is slower.
@@ -143,13 +144,13 @@ def measure(
         "bytes_received": (traffic * np.float32(_BYTES_RECEIVED)).astype("u4"),
         "memory_peak_kb": (memory * _TIER_MEMORY_KB[who.tier][:, None]).astype("u4"),
         "prediction_class": np.where(error_code == 0, classes, np.uint32(UINT_ABSENT)).astype("u4"),
-        "confidence": rng.random(shape, dtype="f4") ** np.float32(_CONFIDENCE_POWER),
+        "confidence": np.power(rng.random(shape, dtype="f4"), np.float32(_CONFIDENCE_POWER)),
         "error_code": error_code,
     }
 
 
 def _standard_latency(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    body = np.exp(np.float32(_EVENT_SD) * rng.standard_normal(shape, dtype="f4"))
+    body: Floats = np.exp(np.float32(_EVENT_SD) * rng.standard_normal(shape, dtype="f4"))
     slow = rng.random(shape, dtype="f4") < _SLOW_SHARE
     return np.where(slow, body * np.float32(_SLOW_SCALE), body).astype("f4")
 
@@ -162,4 +163,5 @@ def _classes(region: NDArray[np.int8], moved: Floats, place: Floats) -> Ints:
     moves = (over >= 0) & (rank == 0) & (moved > 0)
     share = over / np.maximum(moved, np.float32(1e-6))
     other = 1 + np.clip((share * (CLASSES - 1)).astype("i8"), 0, CLASSES - 2)
-    return ((np.where(moves, other, rank) + 3 * region[:, None]) % CLASSES).astype("u4")
+    turned: NDArray[np.int64] = np.where(moves, other, rank) + 3 * region[:, None].astype("i8")
+    return (turned % CLASSES).astype("u4")
