@@ -4,6 +4,7 @@ A few kilobytes can unfold to gigabytes, so each step asks for at most a bounded
 the cap; what has been unfolded is never more than the cap and one piece.
 """
 
+import contextlib
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -88,6 +89,10 @@ def _zstd(body: bytes, limits: BodyLimits) -> bytes:
     unfolded = _Unfolded(len(body), limits)
     at = 0
     try:
+        if 0 < zstandard.frame_content_size(body) <= limits.ratio_from_bytes:
+            small = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
+            with contextlib.suppress(zstandard.ZstdError):  # several frames, or broken: see below
+                return small.decompress(body, allow_extra_data=False)
         while at < len(body):
             frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()
             while not frame.eof:

@@ -92,6 +92,7 @@ class SqliteLog:
         if not records:
             return []
         with self._write_lock:
+            self._refuse_unless_writable()
             self._refuse_when_full()
             ends = self._ends.copy()
             offsets, rows, ids = [], [], []
@@ -192,8 +193,7 @@ class SqliteLog:
 
     def _transact(self, *statements: tuple[str, Sequence[tuple[object, ...]]]) -> None:
         """All statements or none. The caller holds the write lock."""
-        if self._closed or self._read_only:
-            raise ValueError("the log is closed" if self._closed else "the log is open for reading")
+        self._refuse_unless_writable()
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for sql, rows in statements:
@@ -214,6 +214,10 @@ class SqliteLog:
             if self._closed:
                 raise ValueError("the log is closed")
             yield
+
+    def _refuse_unless_writable(self) -> None:
+        if self._closed or self._read_only:
+            raise ValueError("the log is closed" if self._closed else "the log is open for reading")
 
     def _number(self, sql: str, *arguments: int) -> int:
         with self._reading():
