@@ -31,6 +31,19 @@ class RaggedLike(Protocol):
         """All lists, one after the other."""
 
 
+@runtime_checkable
+class CodedLike(Protocol):
+    """Few names, told by number."""
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """Row i holds ``names[codes[i]]``."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Distinct names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """Lists of different lengths, laid end to end; see `RaggedLike`."""
@@ -39,7 +52,7 @@ class Ragged:
     values: NDArray[np.integer]
 
 
-Column = Sequence[object] | NDArray[np.generic] | RaggedLike
+Column = Sequence[object] | NDArray[np.generic] | RaggedLike | CodedLike
 Rows = Mapping[str, Mapping[str, Column]]
 
 
@@ -109,6 +122,8 @@ def _array(kind: str, values: Column) -> pa.Array:
         return _lists(match.group(1), values)
     if isinstance(values, RaggedLike):
         raise TypeError("this is no list column")
+    if isinstance(values, CodedLike):
+        return _coded(kind, values)
     if kind in _NUMBERS:
         return _numbers(kind, values)
     texts: Sequence[object] = values.tolist() if isinstance(values, np.ndarray) else values
@@ -118,6 +133,15 @@ def _array(kind: str, values: Column) -> pa.Array:
     codes = [vocabulary.setdefault(text, len(vocabulary)) for text in texts]
     return pa.DictionaryArray.from_arrays(
         _laid_over(np.array(codes, np.int32), pa.int32()), _texts(list(vocabulary))
+    )
+
+
+def _coded(kind: str, values: CodedLike) -> pa.Array:
+    codes = np.asarray(values.codes)
+    if kind in _NUMBERS or (codes.size and not 0 <= codes.min() <= codes.max() < len(values.names)):
+        raise ValueError("names are told by their number, in a text column")
+    return pa.DictionaryArray.from_arrays(
+        _laid_over(np.ascontiguousarray(codes, np.int32), pa.int32()), _texts(list(values.names))
     )
 
 

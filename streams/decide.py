@@ -83,7 +83,8 @@ class Decider:
             more, alerts = self.monitors.step(window, self.desired)
             rows |= more
             verdicts += alerts
-        rows["verdict"] = verdict_rows(verdicts)
+        if verdicts:
+            rows["verdict"] = verdict_rows(verdicts)
         self.decided_until_ms = max(self.decided_until_ms, start_ms + self.window_ms)
         return Decided(start_ms, rows, verdicts, positions)
 

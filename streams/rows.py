@@ -1,6 +1,6 @@
 """What the stages know -> columns of the store's tables (`store/tables.py` has the names)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from streams.partial import WindowPartial
 from streams.series import METRIC_NAMES, METRIC_SHAPES, MINUTE_MS, Series
 
 HOUR_MS = 60 * MINUTE_MS
-Columns = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,17 @@ class Coded:
     names: list[str]
 
 
+Column = Sequence[object] | NDArray[np.generic] | Ragged | Coded
+Columns = Mapping[str, Column]
+
+
 def metric_rows(window: WindowPartial) -> Columns:
     """`metric_window`: one row per series, metric and event bucket."""
     cells = window.cells
     scale = np.array([s.scale for s in METRIC_SHAPES], np.float64)
     minute = cells.event_bucket >> 1
     fields = {name: [getattr(series, name) for series in window.series] for name in Series._fields}
-    columns: dict[str, object] = {
+    columns: dict[str, Column] = {
         "window_start": np.full(len(cells), window.start_ms, np.int64),
         "window_ms": np.full(len(cells), window.width_ms, np.uint32),
         "event_bucket": minute * MINUTE_MS,

@@ -13,8 +13,8 @@ from streams.partial import Cohort
 from streams.rollout_specs import specs_of, tree_of
 from streams.rollout_watch import Level, RolloutWatch, attempt_alpha
 from streams.series import UnitSeries
-from streams.state import pack, unpack
-from wire.desired import Policy, Release, Rollout, from_json, to_json
+from streams.state import StateStore, pack, unpack
+from wire.desired import Desired, Policy, Release, Rollout, from_json, to_json
 
 
 def decider_bytes(decider: Decider) -> bytes:
@@ -44,6 +44,17 @@ def restore_decider(body: bytes, *, partitions: int, window_ms: int) -> Decider:
         attempts=state["attempts"],
         decided_until_ms=state["decided_until_ms"],
     )
+
+
+def last_desired(state: StateStore) -> Desired | None:
+    """The newest desired state that the stages had seen when they last saved; None before."""
+    snapshot = state.load()
+    if snapshot is None:
+        return None
+    saved = unpack(snapshot.body)
+    bodies = [*saved["pending"], saved["desired"]]
+    known = [from_json(body) for body in bodies if body]
+    return max(known, key=lambda d: d.effective_ms) if known else None
 
 
 def _watch_state(watch: RolloutWatch) -> dict[str, object]:

@@ -1,0 +1,75 @@
+"""Settings: read once from the environment (`HOLDFAST_...`), checked as a whole, then frozen.
+
+Every field is also an option of the commands that use it; an option wins over the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wire.errors import PermanentError
+
+PREFIX: Final = "HOLDFAST_"
+
+
+class Settings(BaseSettings):
+    """How one node runs. `dir` holds everything that it keeps."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    dir: Path = Field(Path("holdfast-data"), description="folder for log, state, keys and store")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    http_port: int = Field(8080, ge=0, le=65535, description="uploads over HTTP; 0 = any free port")
+    grpc_port: int = Field(8081, ge=0, le=65535, description="uploads over gRPC; 0 = any free port")
+    store_port: int = Field(8123, ge=0, le=65535, description="ClickHouse HTTP of the own store")
+    store_url: str = Field("", description="a ClickHouse server instead of the own store")
+    store_user: str = Field("holdfast", description="user at store_url")
+    store_password: SecretStr = Field(SecretStr(""), description="password at store_url")
+    gitops_url: str = Field("", description="the GitOps repository: path, file, https or ssh")
+    gitops_branch: str = Field("main", description="the branch that Argo CD or Flux watches")
+    gitops_authorization: SecretStr = Field(
+        SecretStr(""), description="value of the Authorization header for https remotes"
+    )
+    gitops_poll_s: float = Field(10.0, gt=0, description="seconds between looks at the repository")
+    slack_webhook_url: SecretStr = Field(SecretStr(""), description="Slack incoming webhook")
+    partitions: int = Field(1, ge=1, le=256, description="partitions of a new log; fixed for life")
+    retention_hours: float = Field(72.0, ge=0, description="how long payloads stay after storing")
+    disk_reserve_mb: int = Field(512, ge=0, description="uploads are refused below this free space")
+    writer: str = Field("ingest-0", description="name of this ingest worker in the log")
+    tick_s: float = Field(1.0, gt=0, le=60, description="seconds between ticks of log time")
+
+
+def load(**options: object) -> Settings:
+    """Settings of the environment and of given options; all mistakes in one PermanentError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"]
+        ]
+        raise PermanentError("settings_invalid", "; ".join(lines)) from error
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment that makes a child process read the same settings. Holds the secrets."""
+    values: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        values[PREFIX + name.upper()] = text
+    return {**os.environ, **values}
+
+
+def data_folder() -> Path:
+    """Where recorded runs lie: `HOLDFAST_DATA`, else ``../shared/data``."""
+    return Path(os.environ.get(PREFIX + "DATA", "../shared/data"))
+
+
+def git_environment() -> dict[str, str]:
+    """What git may see of the world."""
+    wanted = ("PATH", "SSH_AUTH_SOCK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+    return {name: os.environ[name] for name in wanted if name in os.environ}

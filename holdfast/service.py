@@ -1,0 +1,203 @@
+"""One process: ingest, stages, GitOps watch and actions. ``python -m holdfast.service``.
+
+Three threads: the event loop (uploads), the worker (log -> windows -> verdicts -> store), and the
+control loop (Git in, rollbacks and messages out). Any of them failing ends the process, and the
+supervisor starts it anew: everything that matters is in the log, the state and the outbox.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from actions.desired_files import BrokenManifestsError
+from holdfast.clock import now_ms
+from holdfast.config import Settings, load
+from holdfast.folder import Folder, write_private
+from holdfast.gitops import DesiredWatch
+from holdfast.observe import start_logging
+from holdfast.wiring import (
+    Parts,
+    make_parts,
+    make_receiver,
+    serve_settings,
+    store_settings,
+    worker_settings,
+)
+from ingest.serve import Ports, serve
+from store.client import connect
+from store.migrate import migrate
+from store.writer import Writer
+from streams.local_worker import LocalWorker
+from streams.snapshot import last_desired
+from streams.state import StateStore
+from wire.errors import PermanentError, TransientError
+
+_log = logging.getLogger("holdfast.service")
+_IDLE_S = 0.02
+_AWAY_S = 0.5
+VERSION = "0.1.0"
+
+
+class Service:
+    """Owns the parts of one node. `run` returns when it has been told to stop, or has failed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = Folder(settings.dir)
+        self._folder.create()
+        self._parts: Parts = make_parts(settings, self._folder, now_ms)
+        self._state = StateStore(self._folder.state)
+        self._quit = threading.Event()
+        self._wake = threading.Event()
+        self._failed = False
+        self._watch = DesiredWatch(
+            self._parts.watched,
+            self._parts.log,
+            settings.writer,
+            now_ms,
+            self._report_broken,
+            desired=last_desired(self._state),
+        )
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; the exit code."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        give_up = partial(loop.call_soon_threadsafe, stop.set)
+        threads = [
+            threading.Thread(target=self._guarded, args=(work, give_up), name=name)
+            for name, work in (("worker", self._work), ("control", self._control))
+        ]
+        for thread in threads:
+            thread.start()
+        receiver = make_receiver(self._settings, self._parts, self._watch, now_ms)
+        try:
+            await serve(
+                receiver,
+                keys=self._parts.keys,
+                releases=self._parts.releases,
+                settings=serve_settings(self._settings),
+                ready=self._announce,
+                stop=stop,
+            )
+        finally:
+            self._quit.set()
+            self._wake.set()
+            await asyncio.gather(*(asyncio.to_thread(t.join, 10.0) for t in threads))
+            self._folder.service.unlink(missing_ok=True)
+        return int(self._failed)
+
+    def _announce(self, ports: Ports) -> None:
+        said = {
+            "pid": os.getpid(),
+            "http_port": ports.http,
+            "grpc_port": ports.grpc,
+            "store_port": self._settings.store_port,
+            "release_config_key": self._parts.releases.signer.public_key,
+        }
+        write_private(self._folder.service, json.dumps(said))
+        sys.stdout.write(json.dumps({"ready": True, **said}) + "\n")
+        sys.stdout.flush()
+
+    def _guarded(self, work: Callable[[], None], give_up: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001  # a thread's end must not go unnoticed
+            _log.exception("thread_failed")
+            self._failed = True
+            give_up()
+
+    def _work(self) -> None:
+        writer = self._until_there(self._open_store)
+        while (desired := self._watch.current()) is None:
+            if self._quit.wait(_AWAY_S):
+                return
+        if writer is None:
+            return
+        settings = worker_settings(self._settings, desired.policy)
+        worker = LocalWorker(
+            self._parts.log, writer, self._state, settings, on_decided=lambda _: self._wake.set()
+        )
+        while not self._quit.is_set():
+            try:
+                moved = worker.step()
+            except TransientError as error:
+                _log.warning("store_away", extra={"code": error.code})
+                self._quit.wait(_AWAY_S)
+            else:
+                if not moved:
+                    self._quit.wait(_IDLE_S)
+
+    def _open_store(self) -> Writer:
+        client = connect(store_settings(self._settings, self._folder))
+        migrate(client, now_ms=now_ms(), app_version=VERSION)
+        return Writer(client)
+
+    def _until_there(self, attempt: Callable[[], Writer]) -> Writer | None:
+        while not self._quit.is_set():
+            try:
+                return attempt()
+            except TransientError as error:
+                _log.warning("store_away", extra={"code": error.code})
+                self._quit.wait(_AWAY_S)
+        return None
+
+    def _control(self) -> None:
+        performer, state = self._parts.performer, self._state
+        writer: Writer | None = None
+        look_at_ms = 0
+        while not self._quit.is_set():
+            if now_ms() >= look_at_ms:
+                self._watch.look()
+                look_at_ms = now_ms() + int(self._settings.gitops_poll_s * 1000)
+            for verdict in state.owed():
+                performer.receive([verdict], now_ms=now_ms())
+                state.taken(verdict.verdict_id)
+            desired = self._watch.current()
+            if desired is not None and performer.step(desired, now_ms=now_ms()):
+                look_at_ms = 0  # our own commit changes what is desired
+            writer = self._report_actions(writer)
+            if look_at_ms:
+                self._wake.wait(min(self._settings.gitops_poll_s, 1.0))
+                self._wake.clear()
+
+    def _report_actions(self, writer: Writer | None) -> Writer | None:
+        entries, columns = self._parts.performer.rows()
+        if not entries:
+            return writer
+        try:
+            writer = writer or Writer(connect(store_settings(self._settings, self._folder)))
+            writer.write({"action": columns})
+            self._parts.performer.reported(entries)
+        except (TransientError, PermanentError) as error:
+            # the table may not have been made yet; the entries stay unreported
+            _log.warning("actions_not_reported", extra={"code": error.code})
+        return writer
+
+    def _report_broken(self, commit: str, error: BrokenManifestsError) -> None:
+        self._parts.performer.report_broken(commit, error, now_ms=now_ms())
+
+
+def main() -> int:
+    """Run a service with the settings of the environment."""
+    start_logging()
+    try:
+        service = Service(load())
+    except PermanentError as error:
+        _log.error("not_started", extra={"code": error.code, "detail": error.detail})
+        return 2
+    import uvloop
+
+    return uvloop.run(service.run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

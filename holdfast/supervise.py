@@ -1,0 +1,144 @@
+"""``holdfast up``: keeps the store and the service running, two processes, until told to stop."""
+
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from holdfast.config import Settings, environment_of
+from holdfast.folder import Folder
+from store.process import StoreProcess, start, write_credentials
+from wire.errors import PermanentError
+
+_START_S: Final = 60.0
+_STOP_S: Final = 15.0
+_PAUSE_S_MAX: Final = 5.0
+_LOOK_S: Final = 0.1
+
+
+@dataclass(slots=True)
+class Node:
+    """The two processes of one node. `store` is None if a ClickHouse server is used instead."""
+
+    settings: Settings
+    errors: IO[bytes] | None = None
+    store: StoreProcess | None = None
+    service: subprocess.Popen[bytes] | None = None
+    said: dict[str, object] = field(default_factory=dict)
+    restarts: int = 0
+    _pause_s: float = _LOOK_S
+
+    def start(self) -> dict[str, object]:
+        """Start both; what the service said when it was ready (ports, public key)."""
+        folder = Folder(self.settings.dir)
+        folder.create()
+        fixed = {
+            name: getattr(self.settings, name) or _free_port()
+            for name in ("http_port", "grpc_port", "store_port")
+        }
+        # ports stay the same over restarts, so that phones and analysts find the node again
+        self.settings = self.settings.model_copy(update={**fixed, "dir": folder.root.resolve()})
+        if not self.settings.store_url:
+            self._start_store(folder)
+        self._start_service()
+        return self.said
+
+    def keep(self, stopped: Callable[[], bool]) -> None:
+        """Restart whatever dies, with growing pauses, until `stopped`."""
+        while not stopped():
+            if self.look():
+                time.sleep(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
+            else:
+                time.sleep(_LOOK_S)
+
+    def look(self) -> bool:
+        """Start again what has ended; True if something had."""
+        ended = False
+        if self.store is not None and self.store.popen.poll() is not None:
+            self._start_store(Folder(self.settings.dir))
+            ended = True
+        if self.service is not None and self.service.poll() is not None:
+            self._start_service()
+            ended = True
+        self.restarts += ended
+        return ended
+
+    def stop(self) -> None:
+        """Service first, so that it can still write what it has decided."""
+        if self.service is not None:
+            _end(self.service)
+        if self.store is not None:
+            self.store.stop()
+
+    def _start_store(self, folder: Folder) -> None:
+        passwords = folder.store_passwords()
+        write_credentials(
+            folder.store_credentials,
+            writer_password=passwords["writer"],
+            analyst_password=passwords["analyst"],
+        )
+        self.store = start(
+            folder.store,
+            folder.store_credentials,
+            port=self.settings.store_port,
+            errors=self.errors,
+            timeout_s=_START_S,
+        )
+
+    def _start_service(self) -> None:
+        self.service = subprocess.Popen(
+            [sys.executable, "-m", "holdfast.service"],
+            env=environment_of(self.settings),
+            cwd=Path(__file__).resolve().parents[1],
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+        )
+        self.said = _ready_line(self.service)
+
+
+def _ready_line(process: subprocess.Popen[bytes]) -> dict[str, object]:
+    assert process.stdout is not None, "opened with a pipe"  # noqa: S101
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        line = process.stdout.readline() if selector.select(_START_S) else b""
+    if not line:
+        _end(process)
+        raise PermanentError(
+            "service_not_started",
+            "the service ended before it was ready; its log says why",
+            accepted="holdfast check-config",
+        )
+    said: dict[str, object] = json.loads(line)
+    return said
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, from /proc."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
