@@ -17,6 +17,7 @@ from sdk_stub.sender import SendCounts, Sender
 from sdk_stub.simulate import Fleet
 from sdk_stub.stream_sender import StreamSender
 
+_NO_ETAG: Final = '""'
 _OK: Final = 200
 
 
@@ -165,11 +166,11 @@ class _Run:
 
     async def _fetch(self, fleet: Fleet, app_id: str) -> None:
         settings = self.settings
+        held = self.etags.get(app_id, _NO_ETAG)
         answer = await _get(
             settings.base_url,
             f"/v1/releases/{app_id}",
-            f"Authorization: Bearer {settings.keys[app_id]}\r\n"
-            f"If-None-Match: {self.etags.get(app_id, '""')}\r\n",
+            f"Authorization: Bearer {settings.keys[app_id]}\r\nIf-None-Match: {held}\r\n",
         )
         if answer.status != _OK:
             return
@@ -187,7 +188,7 @@ async def _get(base_url: str, path: str, headers: str) -> Answer:
     url = urlsplit(base_url)
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Answer] = loop.create_future()
-    _, connection = await loop.create_connection(Connection, url.hostname, url.port or 80)
+    _, connection = await loop.create_connection(Connection, url.hostname or "", url.port or 80)
     message = f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\n{headers}\r\n"
     connection.request(message.encode(), done.set_result)
     try:
