@@ -23,7 +23,7 @@ from wire.errors import PermanentError
 
 API_VERSION: Final = "holdfast.dev/v1"
 SCHEMAS: Final = {"ModelRelease": "model_release", "Policy": "policy", "RateCard": "rate_card"}
-FILE_BYTES_MAX: Final = 1 << 20
+FILE_BYTES_MAX: Final = 256 << 10
 _OURS: Final = re.compile(rb"""apiVersion["']?[ \t]*:[ \t]*["']?holdfast\.dev/""")
 
 

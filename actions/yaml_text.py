@@ -29,6 +29,8 @@ from wire.errors import PermanentError
 
 ALIASES_MAX: Final = 20
 """Nested aliases multiply ("billion laughs"); 20 cannot make more than about 1,500 copies."""
+DEPTH_MAX: Final = 50
+"""ruamel's scanner is quadratic in depth: 5,000 open brackets took 9 s."""
 Step = str | int
 Plain = object
 """A dict, a list or a scalar, as the safe loader makes them."""
@@ -51,12 +53,12 @@ def plain_values(content: bytes, *, aliases_max: int | None = None) -> list[Plai
     Raises
     ------
     PermanentError
-        ``yaml_unreadable``: with the line, or more than `aliases_max` aliases.
+        ``yaml_unreadable``: with the line; if `aliases_max` is given, also too many aliases or levels.
     """
     try:
         text = content.decode()
-        if aliases_max is not None and _alias_count(text) > aliases_max:
-            raise PermanentError("yaml_unreadable", f"more than {aliases_max} aliases")
+        if aliases_max is not None:
+            _check_shape(text, aliases_max)
         yaml = YAML(typ="safe", pure=True)
         yaml.Constructor = _Constructor
         return list(yaml.load_all(text))
@@ -64,8 +66,19 @@ def plain_values(content: bytes, *, aliases_max: int | None = None) -> list[Plai
         raise PermanentError("yaml_unreadable", _where(error)) from error
 
 
-def _alias_count(text: str) -> int:
-    return sum(isinstance(e, AliasEvent) for e in YAML(typ="safe", pure=True).parse(text))
+def _check_shape(text: str, aliases_max: int) -> None:
+    """Refuse what would cost the loader more than linear time. Events come one by one."""
+    depth = aliases = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+            depth += 1
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            depth -= 1
+        aliases += isinstance(event, AliasEvent)
+        if aliases > aliases_max:
+            raise PermanentError("yaml_unreadable", f"more than {aliases_max} aliases")
+        if depth > DEPTH_MAX:
+            raise PermanentError("yaml_unreadable", f"nested deeper than {DEPTH_MAX} levels")
 
 
 def _where(error: Exception) -> str:
@@ -186,7 +199,13 @@ def spelled(value: str | float, style: str) -> str:
         return "'" + value.replace("'", "''") + "'"
     if style == "" and _is_plain(value):
         return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def _is_plain(value: str) -> bool:
