@@ -57,7 +57,7 @@ class AssignmentCheck:
         each = log_assignment(counts[:, 0], counts[:, 1], self.rho)[: self._capacity]
         rest = max(self._capacity - len(each), 0)
         terms = np.append(each, np.log(rest) if rest else -np.inf) - np.log(self._capacity)
-        self.log_e = log_sum_exp(np.array([everywhere, log_sum_exp(terms)])) - np.log(2.0)
+        self.log_e = float(log_sum_exp(np.array([everywhere, log_sum_exp(terms)])) - np.log(2.0))
         self.log_e_sup = max(self.log_e_sup, self.log_e)
 
     def counts(self) -> Counts:

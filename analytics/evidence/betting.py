@@ -33,11 +33,13 @@ class Betting:
         self.effect = effect_of(spec)
         self.equal: Floats = np.zeros((0, len(self.law.bets.names)))
         self.margin: Floats = np.zeros((0, len(self.law.bets.names)))
-        self.passing: Floats = np.zeros((0, len(self.law.pass_bets.names)))
+        widths = [len(group.names) for group in self.law.pass_bets]
+        self.passing: Floats = np.zeros((0, sum(widths)))
+        self.pass_sups: Floats = np.zeros(len(widths))
+        self._pass_ends = np.cumsum(widths)[:-1]
         log_weight = float(np.log(spec.weight))
         self.log_equal, self.log_equal_sup = log_weight, log_weight
         self.log_margin, self.log_margin_sup = log_weight, log_weight
-        self.log_pass, self.log_pass_sup = 0.0, 0.0
         self._built: Past | None = None
 
     def step(self, counts: Mapping[Stratum, ArmCounts]) -> None:
@@ -72,6 +74,7 @@ class Betting:
             prefix + "equal": self.equal.copy(),
             prefix + "margin": self.margin.copy(),
             prefix + "passing": self.passing.copy(),
+            prefix + "pass_sups": self.pass_sups.copy(),
             prefix + "logs": np.array([getattr(self, name) for name in _LOGS]),
             prefix + "effect": self.effect.sums.copy(),
             **self.past.state(prefix + "past/"),
@@ -88,6 +91,7 @@ class Betting:
         self.equal = np.array(state[prefix + "equal"], np.float64)
         self.margin = np.array(state[prefix + "margin"], np.float64)
         self.passing = np.array(state[prefix + "passing"], np.float64)
+        self.pass_sups = np.array(state[prefix + "pass_sups"], np.float64)
         for name, value in zip(_LOGS, state[prefix + "logs"].tolist(), strict=True):
             setattr(self, name, value)
         restore_sums(self.effect, state, prefix + "effect")
@@ -131,20 +135,14 @@ class Betting:
         stakes = self.law.bets.log_stakes
         self.log_equal = log_weight + log_sum_exp(self.cohorts.log_by_bet(self.equal, stakes))
         self.log_margin = log_weight + log_sum_exp(self.cohorts.log_by_bet(self.margin, stakes))
-        self.log_pass = log_sum_exp(self.passing.sum(0) + self.law.pass_bets.log_stakes)
         self.log_equal_sup = max(self.log_equal_sup, self.log_equal)
         self.log_margin_sup = max(self.log_margin_sup, self.log_margin)
-        self.log_pass_sup = max(self.log_pass_sup, self.log_pass)
+        grown = np.split(self.passing.sum(0), self._pass_ends)
+        for i, (group, logs) in enumerate(zip(self.law.pass_bets, grown, strict=False)):
+            self.pass_sups[i] = max(self.pass_sups[i], log_sum_exp(logs + group.log_stakes))
 
 
-_LOGS = (
-    "log_equal",
-    "log_equal_sup",
-    "log_margin",
-    "log_margin_sup",
-    "log_pass",
-    "log_pass_sup",
-)
+_LOGS = ("log_equal", "log_equal_sup", "log_margin", "log_margin_sup")
 
 
 def _law_of(spec: EvidenceSpec, cohorts: Cohorts) -> LawBets:

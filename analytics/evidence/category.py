@@ -38,7 +38,7 @@ class CategoryBets:
         names += [f"past candidate, prior {w:.0f}" for w in PRIORS]
         stakes += [_LEARNT_STAKE / len(PRIORS)] * len(PRIORS)
         self.bets = Bets(tuple(names), np.log(np.array(stakes)))
-        self.pass_bets = Bets(("none",), np.zeros(1))
+        self.pass_bets: tuple[Bets, ...] = ()
         self._slot_of: NDArray[np.int64] = np.full(spec.cells, slots - 1)
         if slots == spec.cells:
             self.seat(range(spec.cells))
@@ -81,7 +81,7 @@ class CategoryBets:
     def growth(self, rows: Rows, candidate: Counts, control: Counts) -> Growth:
         """Log growth of every bet in one window; counts have shape ``(len(rows), classes)``."""
         if self._learnt is None:
-            return Growth.none(len(rows), len(self.bets.names), 1)
+            return Growth.none(len(rows), len(self.bets.names), 0)
         hits = self._fold(candidate), self._fold(control)
         units = hits[0].sum(1, keepdims=True), hits[1].sum(1, keepdims=True)
         repeated = (np.repeat(hits[0], len(ODDS), 1), np.repeat(hits[1], len(ODDS), 1))
@@ -101,7 +101,7 @@ class CategoryBets:
         bottom = np.hstack((np.minimum(inside, outside), learnt.min(1)))
         spread = (1.0 + top) / (1.0 + share * top) - (1.0 + bottom) / (1.0 + share * bottom)
         cost = (units[0] + units[1]) * np.log1p(share * self._margin * spread)
-        return Growth(equal, equal - cost, np.zeros((len(rows), 1)))
+        return Growth(equal, equal - cost, np.zeros((len(rows), 0)))
 
     def _seat(self, past: Past) -> None:
         seen = (past.candidate + past.control).sum(0)

@@ -18,10 +18,15 @@ from analytics.evidence.bets import Cells, log_many_valued, log_two_valued, mono
 from analytics.evidence.law import Bets, Growth
 from analytics.evidence.mixture import Cohorts, Floats, Rows
 from analytics.evidence.past import Counts, Past, shrink
+from analytics.evidence.rate import even_bets, log_rate_growth
 from analytics.evidence.spec import EvidenceSpec
 
 _SLACK_BUCKETS = 12
 _PRIOR_UNITS = 200.0
+PASS_TAIL_CUT = 3  # index of p95 among the cuts
+PASS_TAIL_RATIO = 1.5
+PASS_TAIL_THETAS = (1.1, 1.2, 1.4, 1.6)
+"""A tail fault leaves the body in place, so the shift test alone would pass it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class DistributionBets:
 
     def __init__(self, spec: EvidenceSpec, cohorts: Cohorts) -> None:
         self.bets = RICH.bets
-        self.pass_bets = LEAN.bets
+        self.pass_bets: tuple[Bets, ...] = (LEAN.bets, even_bets("control tail", PASS_TAIL_THETAS))
         self._spec = spec
         self._cohorts = cohorts
         self._shift = max(1, round(log(1.0 + spec.margin) / log(RATIO)))
@@ -150,17 +155,28 @@ class DistributionBets:
         """Log growth of every bet in one window; counts have shape ``(len(rows), cells)``."""
         grid = self._grid
         if grid is None or self._equal is None or self._margin is None or self._passing is None:
-            return Growth.none(len(rows), len(self.bets.names), len(self.pass_bets.names))
+            passing = sum(len(group.names) for group in self.pass_bets)
+            return Growth.none(len(rows), len(self.bets.names), passing)
         arm = Cells.of(candidate).renamed(grid.map(0))
         raw = Cells.of(control)
         held, worse = raw.renamed(grid.map(0)), raw.renamed(grid.map(self._shift))
         ahead = raw.renamed(grid.map(self._pass_shift))
         size = (len(rows), grid.cells)
+        tail = self._tail_pass(rows, candidate, control)
         return Growth(
             _earn(self._equal, rows, arm, held, size),
             _earn(self._margin, rows, arm, worse, size),
-            _earn(self._passing, rows, ahead, arm, size),
+            np.hstack((_earn(self._passing, rows, ahead, arm, size), tail)),
         )
+
+    def _tail_pass(self, rows: Rows, candidate: Counts, control: Counts) -> Floats:
+        """Growth against "the candidate's tail is `PASS_TAIL_RATIO` times as heavy"."""
+        above = np.arange(self._spec.cells) > self.cuts[rows, PASS_TAIL_CUT][:, None]
+        hits = [(arm * above).sum(1).astype(float) for arm in (control, candidate)]
+        units = [arm.sum(1).astype(float) for arm in (control, candidate)]
+        at_most = 1.0 / PASS_TAIL_RATIO - 1.0
+        thetas = np.array(PASS_TAIL_THETAS)
+        return log_rate_growth((hits[0], hits[1]), (units[0], units[1]), thetas, at_most)
 
     def _tables(
         self, grid: Grid, family: Family, base: Floats, rival: Floats, width: float

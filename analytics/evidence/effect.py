@@ -77,10 +77,10 @@ class ShiftEffect:
         if not self.sums[1].any():
             return UNKNOWN
         width = half_width(self.sums[1], ALPHA / len(self._QUANTILES))
-        none = int(np.flatnonzero(self._SHIFTS == 0)[0])
-        q = int(np.argmax(self.sums[0, :, none] / width[:, none]))
-        ends = [self._crossing(self.sums[0, q] + side * width[q]) for side in (0.0, -1.0, 1.0)]
-        return ends[0], ends[1], ends[2]
+        lows = [self._crossing(one) for one in self.sums[0] - width]
+        q = int(np.argmax(lows))  # the quantile that is surely worst; of a null, the sharpest
+        high = self._crossing(self.sums[0, q] + width[q])
+        return self._crossing(self.sums[0, q]), lows[q], high
 
     def _crossing(self, falling: Floats) -> float:
         """Factor minus 1 at which a decreasing function of the shift reaches zero."""

@@ -22,7 +22,8 @@ class Growth:
     """Log growth in one window, shape ``(strata, bets)``, against each null.
 
     ``equal``: the candidate is not worse. ``margin``: it is at most d worse. ``passing``: it is
-    at least 2 d worse; growth here speaks for the candidate.
+    at least 2 d worse; growth here speaks for the candidate. The columns of ``passing`` are the
+    law's ``pass_bets`` side by side; every group must reject on its own.
     """
 
     equal: Floats
@@ -41,7 +42,7 @@ class LawBets(Protocol):
     """Bets of one metric; built from closed windows, then asked what a new window earned."""
 
     bets: Bets
-    pass_bets: Bets
+    pass_bets: tuple[Bets, ...]
 
     def name(self, bet: int) -> str:
         """A bet's name for people."""

@@ -34,8 +34,8 @@ class RateBets:
     """Fixed odds on the failures; nothing is learnt, so nothing is built."""
 
     def __init__(self, spec: EvidenceSpec, cohorts: Cohorts) -> None:
-        self.bets = _even("failures", THETAS)
-        self.pass_bets = _even("control failures", PASS_THETAS)
+        self.bets = even_bets("failures", THETAS)
+        self.pass_bets: tuple[Bets, ...] = (even_bets("control failures", PASS_THETAS),)
         self._margin = spec.margin
 
     def name(self, bet: int) -> str:
@@ -58,6 +58,7 @@ class RateBets:
         )
 
 
-def _even(what: str, thetas: tuple[float, ...]) -> Bets:
+def even_bets(what: str, thetas: tuple[float, ...]) -> Bets:
+    """The same stake on each theta."""
     stakes = np.full(len(thetas), -np.log(len(thetas)))
     return Bets(tuple(f"{what} x{theta}" for theta in thetas), stakes)

@@ -17,7 +17,7 @@ import numpy as np
 from analytics.evidence.assignment import AssignmentCheck
 from analytics.evidence.attribution import attribute
 from analytics.evidence.betting import Betting
-from analytics.evidence.spec import CohortTree, EvidenceSpec, Law, State, Stratum, Window
+from analytics.evidence.spec import CohortTree, EvidenceSpec, State, Stratum, Window
 from analytics.types import Arithmetic, Outcome
 
 _SPECS_WEIGHT_SLACK = 1e-9
@@ -151,6 +151,8 @@ class RolloutEvidence:
     def _is_cleared(self, betting: Betting) -> bool:
         """Nothing speaks for worse than the margin, and twice the margin everywhere is rejected.
 
+        For a distribution, a tail half as heavy again is rejected too.
+
         Total variation has no swapped process: a category only has to show no evidence.
         """
         log_margin = betting.log_margin - float(np.log(betting.spec.weight))
@@ -158,9 +160,7 @@ class RolloutEvidence:
             return False
         if betting.past.units < _PASS_UNITS:
             return False
-        if betting.spec.law is Law.CATEGORY:
-            return True
-        return betting.log_pass_sup >= self.threshold_margin
+        return bool((betting.pass_sups >= self.threshold_margin).all())
 
     def _breach_arithmetic(self, leader: Betting) -> Arithmetic:
         found = attribute(leader)
