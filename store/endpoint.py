@@ -2,7 +2,7 @@
 
 ``python -m store.endpoint --path DIR --port PORT --credentials FILE``; port 0 picks one. When it
 listens it prints one line, ``{"ready": true, "port": N}``. SIGTERM or SIGINT: what runs is finished
-(8 s at most), the engine is closed, exit 0.
+(`--grace-s` at most), the engine is closed, exit 0.
 
 Why uvicorn with a raw ASGI application: it is what ingest uses, so there is one HTTP server to keep
 patched; it reads chunked bodies and keeps connections alive as stock clients expect; it costs 12 MB
@@ -33,7 +33,6 @@ from store.gate import Role
 from store.http_app import Credential, HttpApp, ServerLimits
 from wire.errors import PermanentError
 
-_GRACE_S: Final = 8
 _STUCK_S: Final = 1.0
 
 
@@ -65,7 +64,9 @@ class _Server(uvicorn.Server):
             sys.stdout.flush()
 
 
-def serve(store: EmbeddedStore, credentials: list[Credential], listener: socket.socket) -> None:
+def serve(
+    store: EmbeddedStore, credentials: list[Credential], listener: socket.socket, *, grace_s: int
+) -> None:
     """Answer until SIGTERM or SIGINT; then close the engine, whatever still runs."""
     app = HttpApp(store, credentials, ServerLimits())
     config = uvicorn.Config(
@@ -80,7 +81,7 @@ def serve(store: EmbeddedStore, credentials: list[Credential], listener: socket.
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=grace_s,
     )
     signal.signal(signal.SIGTERM, _stay)  # uvicorn raises the signal again once it has stopped
     signal.signal(signal.SIGINT, _stay)
@@ -118,6 +119,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--credentials", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--exit-with-parent", action="store_true")
+    parser.add_argument("--grace-s", type=int, default=7)
     parser.add_argument("--log-level", default="WARNING")
     options = parser.parse_args(arguments)
     logging.basicConfig(
@@ -134,7 +136,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if options.exit_with_parent:
         _exit_with_parent()
-    serve(store, credentials, listener)
+    serve(store, credentials, listener, grace_s=options.grace_s)
     return 0
 
 

@@ -14,7 +14,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -71,20 +71,20 @@ class ServerLimits:
     writer_waiting_max: int = 32
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One role's threads, and how many statements run or wait on them."""
-
-    pool: ThreadPoolExecutor
-    waiting_max: int
-    waiting: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Reply:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One role's threads, how many statements may run or wait on them, and which do."""
+
+    pool: ThreadPoolExecutor
+    places: int
+    taken: set[Future[_Reply]] = field(default_factory=set)
 
 
 class HttpApp:
@@ -108,7 +108,7 @@ class HttpApp:
     @property
     def running(self) -> int:
         """Statements that run or wait."""
-        return sum(lane.waiting for lane in self._lanes.values())
+        return sum(len(lane.taken) for lane in self._lanes.values())
 
     def close(self) -> None:
         """Take no statement any more; what runs goes on until its end."""
@@ -168,15 +168,13 @@ class HttpApp:
             receive, limits.body_bytes_max if is_writer else limits.analyst_body_bytes_max
         )
         lane = self._lanes[role]
-        if lane.waiting >= lane.waiting_max:
+        if len(lane.taken) >= lane.places:
             raise TransientError("store_busy", "too many statements at once")
-        lane.waiting += 1
-        task = asyncio.get_running_loop().run_in_executor(
-            lane.pool, self._run, role, query, headers, body
-        )
+        future = lane.pool.submit(self._run, role, query, headers, body)
         # the thread goes on when the client leaves, so the place is free only when it is done
-        task.add_done_callback(lambda _: setattr(lane, "waiting", lane.waiting - 1))
-        return await task
+        lane.taken.add(future)
+        future.add_done_callback(lane.taken.discard)
+        return await asyncio.wrap_future(future)
 
     def _run(
         self, role: Role, query: dict[str, str], headers: dict[str, str], body: bytes
@@ -224,7 +222,7 @@ class HttpApp:
     def _run_analyst(self, request: StatementRequest, database: str) -> Answer:
         if request.insert:
             raise PermanentError("statement_refused", "an analyst may not insert")
-        probes = request.sql.removesuffix(" FORMAT Native") == SETTINGS_PROBE
+        probes = " ".join(request.sql.split()).removesuffix(" FORMAT Native") == SETTINGS_PROBE
         check_analyst(
             request.sql,
             self._store.classify(request.sql),

@@ -60,13 +60,25 @@ def start(
     host: str = "127.0.0.1",
     errors: IO[bytes] | int | None = None,
     timeout_s: float = 60.0,
+    grace_s: int = 7,
 ) -> StoreProcess:
     """Start ``python -m store.endpoint`` and wait for its ready line.
 
-    `errors` takes its standard error (default: ours). PermanentError ``store_not_started`` if it
+    `errors` takes its standard error (default: ours); `grace_s` is how long running statements may
+    go on after SIGTERM. PermanentError ``store_not_started`` if it
     ends before it listens, or does not listen in time.
     """
-    arguments = ["--path", folder, "--port", port, "--host", host, "--credentials", credentials]
+    arguments: list[object] = [
+        "--path",
+        folder,
+        "--port",
+        port,
+        "--host",
+        host,
+        "--credentials",
+        credentials,
+    ]
+    arguments += ["--grace-s", grace_s]
     popen = subprocess.Popen(
         [sys.executable, "-m", "store.endpoint", *map(str, arguments), "--exit-with-parent"],
         stdin=subprocess.PIPE,
@@ -79,7 +91,7 @@ def start(
         return StoreProcess(popen, int(json.loads(line)["port"]))
     except (ValueError, KeyError, TypeError) as error:
         popen.kill()
-        code = popen.wait()
+        code = StoreProcess(popen, 0).stop()
         raise PermanentError(
             "store_not_started",
             f"the store on {folder} did not start (exit code {code}); the reason is in its log",

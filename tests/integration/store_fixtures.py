@@ -36,14 +36,14 @@ WRITER_PASSWORD = "writer-of-tests"
 ANALYST_PASSWORD = "analyst-of-tests"
 
 
-def start_store(folder: Path) -> tuple[process.StoreProcess, StoreEndpoint]:
+def start_store(folder: Path, *, grace_s: int = 7) -> tuple[process.StoreProcess, StoreEndpoint]:
     """Start a store in `folder`; the caller stops it."""
     credentials = folder / "credentials.json"
     folder.mkdir(parents=True, exist_ok=True)
     process.write_credentials(
         credentials, writer_password=WRITER_PASSWORD, analyst_password=ANALYST_PASSWORD
     )
-    running = process.start(folder / "chdb", credentials)
+    running = process.start(folder / "chdb", credentials, grace_s=grace_s)
     return running, StoreEndpoint(
         "127.0.0.1", running.port, WRITER_PASSWORD, ANALYST_PASSWORD, running.popen.pid
     )

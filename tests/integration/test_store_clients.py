@@ -1,0 +1,223 @@
+"""Stock clients, unmodified, against the endpoint over chDB."""
+
+import gzip
+import json
+import subprocess
+from collections.abc import Iterator
+
+import clickhouse_connect
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from clickhouse_connect.driver import Client
+
+from store.writer import Writer
+from tests.integration.store_fixtures import StoreEndpoint
+from tests.integration.store_rows import metric_rows
+
+
+def _stock(
+    endpoint: StoreEndpoint,
+    *,
+    user: str = "analyst",
+    compress: str | bool = True,
+    form: bool = False,
+) -> Client:
+    return clickhouse_connect.get_client(
+        host=endpoint.host,
+        port=endpoint.port,
+        username=user,
+        password=endpoint.analyst_password if user == "analyst" else endpoint.writer_password,
+        compress=compress,
+        form_encode_query_params=form,
+    )
+
+
+@pytest.fixture(scope="module")
+def client(store_endpoint: StoreEndpoint) -> Iterator[Client]:
+    samples = [np.full(10, 5.0, np.float32)] * 300
+    regions = [f"r{i}" for i in range(300)]
+    rows = metric_rows(samples, model="clients", regions=regions)
+    Writer(store_endpoint.writer()).write({"metric_window": rows})
+    stock = _stock(store_endpoint)
+    yield stock
+    stock.close()
+
+
+def test_query_gives_typed_rows(client: Client) -> None:
+    answer = client.query("SELECT model_id, n, p50 FROM metric_minute WHERE model_id = 'clients'")
+
+    assert answer.result_rows == [("clients", 3000, 5.0)]
+    assert answer.column_names == ("model_id", "n", "p50")
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["url", "form"])
+def test_server_side_parameters(store_endpoint: StoreEndpoint, client: Client, form: bool) -> None:
+    stock = _stock(store_endpoint, form=form)
+
+    answer = stock.query(
+        "SELECT n FROM metric_minute WHERE model_id = {m:String} AND minute > {t:DateTime}",
+        parameters={"m": "clients", "t": "2020-01-01 00:00:00"},
+    )
+
+    assert answer.result_rows == [(3000,)]
+    stock.close()
+
+
+def test_client_side_parameters(client: Client) -> None:
+    sql = "SELECT n FROM metric_minute WHERE model_id = %(m)s"
+
+    assert client.query(sql, parameters={"m": "clients"}).result_rows == [(3000,)]
+
+
+def test_arrow(client: Client) -> None:
+    table = client.query_arrow("SELECT number AS n, toString(number) AS s FROM numbers(1000)")
+
+    assert table.num_rows == 1000
+    assert pc.sum(table["n"]).as_py() == 499_500
+
+
+def test_data_frame(client: Client) -> None:
+    pytest.importorskip("pandas")
+
+    frame = client.query_df("SELECT minute, n FROM metric_minute WHERE model_id = 'clients'")
+
+    assert frame["n"].tolist() == [3000]
+    assert str(frame["minute"].dt.tz) in ("UTC", "None")
+
+
+def test_numpy(client: Client) -> None:
+    assert client.query_np("SELECT number FROM numbers(5)").sum() == 10
+
+
+def test_row_blocks_stream(client: Client) -> None:
+    with client.query_row_block_stream("SELECT number FROM numbers(200000)") as stream:
+        assert sum(len(block) for block in stream) == 200_000
+
+
+@pytest.mark.parametrize("fmt", ["Parquet", "CSV", "JSONEachRow", "Arrow"])
+def test_raw_formats(client: Client, fmt: str) -> None:
+    assert client.raw_query("SELECT number FROM numbers(3)", fmt=fmt)
+
+
+@pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
+def test_every_compression(store_endpoint: StoreEndpoint, compress: str | bool) -> None:
+    stock = _stock(store_endpoint, compress=compress)
+
+    assert len(stock.query("SELECT number, 'x' FROM numbers(10000)").result_rows) == 10_000
+    stock.close()
+
+
+def test_limit_0_gives_the_columns(client: Client) -> None:
+    answer = client.query("SELECT * FROM verdicts LIMIT 0")
+
+    assert "arithmetic" in answer.column_names
+    assert answer.result_rows == []
+
+
+def test_settings_pass(client: Client) -> None:
+    assert client.query("SELECT 1", settings={"max_threads": 1}).result_rows == [(1,)]
+
+
+def test_dbapi_cursor(store_endpoint: StoreEndpoint) -> None:
+    from clickhouse_connect import dbapi
+
+    connection = dbapi.connect(
+        host=store_endpoint.host,
+        port=store_endpoint.port,
+        username="analyst",
+        password=store_endpoint.analyst_password,
+    )
+    cursor = connection.cursor()
+    cursor.execute("SELECT 1, 'x'")
+
+    assert [tuple(row) for row in cursor.fetchall()] == [(1, "x")]
+    connection.close()
+
+
+def test_the_time_zone_is_utc_and_the_summary_counts(client: Client) -> None:
+    answer = client.query("SELECT count() FROM metric_minute")
+
+    assert str(client.server_tz) in ("UTC", "Etc/UTC")
+    assert int(answer.summary["read_rows"]) >= 300
+
+
+def test_inserts_native_arrow_and_text(store_endpoint: StoreEndpoint) -> None:
+    stock = _stock(store_endpoint, user="holdfast")
+    stock.command(
+        "CREATE TABLE IF NOT EXISTS hf_store.clients (a UInt32, s LowCardinality(String), "
+        "l Array(UInt16)) ENGINE = MergeTree ORDER BY a"
+    )
+
+    stock.insert("hf_store.clients", [[1, "x", [1, 2]], [2, "y", []]], column_names=["a", "s", "l"])
+    arrow = pa.table(
+        {
+            "a": pa.array([3], pa.uint32()),
+            "s": pa.array(["z"]),
+            "l": pa.array([[7]], pa.list_(pa.uint16())),
+        }
+    )
+    stock.insert_arrow("hf_store.clients", arrow)
+    stock.command("INSERT INTO hf_store.clients VALUES (4, 'FORMAT', [9])")
+    stock.raw_insert("hf_store.clients", ["a", "s"], "5,five\n", fmt="CSV")
+
+    found = stock.query("SELECT a, s, l FROM hf_store.clients ORDER BY a").result_rows
+    stock.command("DROP TABLE hf_store.clients")
+    stock.close()
+    assert found == [
+        (1, "x", [1, 2]),
+        (2, "y", []),
+        (3, "z", [7]),
+        (4, "FORMAT", [9]),
+        (5, "five", []),
+    ]
+
+
+def test_a_gzipped_insert_over_plain_http(store_endpoint: StoreEndpoint) -> None:
+    base = {
+        "base_url": f"http://127.0.0.1:{store_endpoint.port}",
+        "auth": ("holdfast", store_endpoint.writer_password),
+    }
+    with httpx.Client(**base) as http:  # type: ignore[arg-type]  # one dict of two types
+        http.post("/", content="CREATE TABLE hf_store.gz (a UInt32) ENGINE = MergeTree ORDER BY a")
+        answer = http.post(
+            "/",
+            params={"query": "INSERT INTO hf_store.gz FORMAT JSONEachRow"},
+            content=gzip.compress(b'{"a": 7}\n{"a": 8}\n'),
+            headers={"Content-Encoding": "gzip"},
+        )
+        total = http.post("/", content="SELECT sum(a) FROM hf_store.gz").text
+        http.post("/", content="DROP TABLE hf_store.gz")
+
+    assert json.loads(answer.headers["x-clickhouse-summary"])["written_rows"] == "2"
+    assert total == "15\n"
+
+
+def test_an_insert_with_rows_that_do_not_parse_writes_none(store_endpoint: StoreEndpoint) -> None:
+    auth = ("holdfast", store_endpoint.writer_password)
+    answer = httpx.post(
+        f"http://127.0.0.1:{store_endpoint.port}/",
+        params={"query": "INSERT INTO hf_store.action FORMAT Arrow"},
+        content=b"garbage",
+        auth=auth,
+    )
+
+    assert answer.status_code >= 400
+    assert answer.text.startswith("Code: ")
+
+
+def test_curl(store_endpoint: StoreEndpoint) -> None:
+    url = f"http://127.0.0.1:{store_endpoint.port}/?query=SELECT+1+AS+x+FORMAT+JSONEachRow"
+    user = f"analyst:{store_endpoint.analyst_password}"
+
+    answer = subprocess.run(
+        ["curl", "-sS", "-u", user, url], capture_output=True, check=True, timeout=30
+    )
+
+    assert json.loads(answer.stdout) == {"x": 1}
+
+
+def test_ping_needs_no_credential(store_endpoint: StoreEndpoint) -> None:
+    assert httpx.get(f"http://127.0.0.1:{store_endpoint.port}/ping").text == "Ok.\n"

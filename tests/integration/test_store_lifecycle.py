@@ -1,0 +1,237 @@
+"""The store dies and comes back: what was acknowledged is there."""
+
+import contextlib
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from store import process
+from store.client import Client, StoreSettings, connect
+from store.migrate import Migration, migrate, shipped
+from store.writer import Writer
+from tests.integration.store_fixtures import WRITER_PASSWORD, start_store
+from tests.integration.store_rows import metric_rows
+from wire.errors import PermanentError, TransientError
+
+
+def _forever(action: Callable[[], object]) -> None:
+    while True:
+        action()
+
+
+class DyingStatements:
+    """Passes statements on until `left` is used up, then behaves as a killed process."""
+
+    def __init__(self, client: Client, left: int) -> None:
+        self._client = client
+        self._left = left
+
+    def command(self, sql: str) -> None:
+        if self._left == 0:
+            raise ConnectionAbortedError
+        self._left -= 1
+        self._client.command(sql)
+
+    rows = property(lambda self: self._client.rows)
+
+
+def test_acknowledged_rows_survive_kill_9(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    acknowledged = 0
+    sample = [np.ones(3, np.float32)]
+    for round_number in range(3):
+        running, endpoint = start_store(tmp_path)
+        client = connect(
+            StoreSettings(port=endpoint.port, password=WRITER_PASSWORD, retry_total_s=0.0)
+        )
+        migrate(client, now_ms=1, app_version="test")
+        writer = Writer(client)
+        stored = client.rows("SELECT countIf(n = 3), count() FROM hf_store.metric_window FINAL")
+        # one insert may have been stored whose answer was lost with the process
+        assert acknowledged <= int(str(stored[0][0])) <= acknowledged + round_number
+        assert stored[0][0] == stored[0][1]
+        acknowledged = int(str(stored[0][0]))
+
+        killer = threading.Timer(rng.uniform(0.3, 0.9), running.popen.kill)
+        killer.start()
+        rows = (
+            {"metric_window": metric_rows(sample, model="k", window_start=start)}
+            for start in itertools.count(1_763_000_000_000 + acknowledged * 60_000, 60_000)
+        )
+        answered: list[int] = []
+        with pytest.raises(TransientError):
+            answered.extend(writer.write(batch) for batch in rows)
+        acknowledged += len(answered)
+        killer.join()
+        assert running.stop() == -signal.SIGKILL
+    assert acknowledged > 10
+
+
+def test_a_client_waits_for_a_store_that_restarts(tmp_path: Path) -> None:
+    running, endpoint = start_store(tmp_path)
+    client = endpoint.writer()
+    assert running.stop() == 0
+
+    def restart() -> None:
+        again.append(process.start(tmp_path / "chdb", tmp_path / "credentials.json", port=port))
+
+    port, again = endpoint.port, list[process.StoreProcess]()
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    try:
+        assert list(client.rows("SELECT 1")) == [(1,)]
+    finally:
+        restarting.join()
+        assert again[0].stop() == 0
+
+
+def _run_slowly(port: int) -> None:
+    impatient = StoreSettings(port=port, password=WRITER_PASSWORD, retry_total_s=0.0)
+    with contextlib.suppress(TransientError):
+        connect(impatient).rows(
+            "SELECT sum(sleepEachRow(1)) FROM numbers(30) SETTINGS max_block_size = 1, "
+            "function_sleep_max_microseconds_per_block = 60000000"
+        )
+
+
+def test_sigterm_ends_it_within_its_grace_even_under_a_slow_statement(tmp_path: Path) -> None:
+    running, endpoint = start_store(tmp_path, grace_s=2)
+    client = endpoint.writer()
+    migrate(client, now_ms=1, app_version="test")
+    slow = threading.Thread(target=_run_slowly, args=(endpoint.port,))
+    slow.start()
+    time.sleep(0.5)
+
+    began = time.perf_counter()
+    code = running.stop(timeout_s=20)
+    took_s = time.perf_counter() - began
+
+    slow.join()
+    assert code == 0
+    assert took_s < 6
+
+
+def test_it_ends_when_the_process_that_started_it_is_gone(tmp_path: Path) -> None:
+    running, _ = start_store(tmp_path)
+    assert running.popen.stdin
+
+    running.popen.stdin.close()
+
+    assert running.popen.wait(10) == 0
+    running.stop()
+
+
+def test_a_second_process_on_the_same_folder_is_told_why_not(tmp_path: Path) -> None:
+    running, _ = start_store(tmp_path)
+    log = tmp_path / "log"
+
+    with log.open("wb") as errors, pytest.raises(PermanentError) as refused:
+        process.start(tmp_path / "chdb", tmp_path / "credentials.json", errors=errors)
+
+    assert refused.value.code == "store_not_started"
+    assert "store_unopenable" in log.read_text()
+    assert running.stop() == 0
+
+
+def test_the_credentials_file_is_for_its_owner_and_holds_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+
+    process.write_credentials(path, writer_password="s3cret-w", analyst_password="s3cret-a")
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "s3cret" not in path.read_text()
+
+
+def test_an_idle_store_stays_under_330_megabytes(tmp_path: Path) -> None:
+    running, endpoint = start_store(tmp_path)
+    migrate(endpoint.writer(), now_ms=1, app_version="test")
+
+    resident = psutil.Process(running.popen.pid).memory_info().rss
+
+    assert running.stop() == 0
+    assert resident < 330e6
+
+
+def test_inserts_are_synced_before_they_are_answered(tmp_path: Path) -> None:
+    running, endpoint = start_store(tmp_path)
+    client = endpoint.writer()
+    migrate(client, now_ms=1, app_version="test")
+    syncs = (
+        "SELECT sumIf(value, event = 'FileSync'), sumIf(value, event = 'DirectorySync') "
+        "FROM system.events"
+    )
+    before = client.rows(syncs)[0]
+
+    Writer(client).write({"metric_window": metric_rows([np.ones(3, np.float32)], model="s")})
+
+    after = client.rows(syncs)[0]
+    running.stop()
+    assert int(str(after[0])) > int(str(before[0]))
+    assert int(str(after[1])) > int(str(before[1]))
+
+
+def test_migrations_rerun_after_dying_at_every_statement(tmp_path: Path) -> None:
+    running, endpoint = start_store(tmp_path)
+    client = endpoint.writer()
+    statements = 2 + sum(len(m.statements()) + 1 for m in shipped())
+
+    for left in range(0, statements, 4):
+        with pytest.raises(ConnectionAbortedError):
+            migrate(DyingStatements(client, left), now_ms=1, app_version="test")
+        client.command("DROP DATABASE IF EXISTS hf")  # so that each round starts from less
+        client.command("DROP DATABASE IF EXISTS hf_store")
+    with pytest.raises(ConnectionAbortedError):
+        migrate(DyingStatements(client, statements - 1), now_ms=1, app_version="test")
+    assert migrate(client, now_ms=1, app_version="test") == [shipped()[-1].name]
+    assert migrate(client, now_ms=1, app_version="test") == []
+    views = client.rows("SELECT count() FROM system.tables WHERE database = 'hf'")
+    running.stop()
+    assert list(views) == [(9,)]
+
+
+def test_an_applied_migration_that_was_edited_is_refused_by_name(tmp_path: Path) -> None:
+    running, endpoint = start_store(tmp_path)
+    client = endpoint.writer()
+    one = Migration(1, "0001_x.sql", "CREATE DATABASE IF NOT EXISTS hf;")
+    migrate(client, now_ms=1, app_version="test", migrations=[one])
+
+    edited = Migration(1, "0001_x.sql", "CREATE DATABASE IF NOT EXISTS hf2;")
+    with pytest.raises(PermanentError) as refused:
+        migrate(client, now_ms=1, app_version="test", migrations=[edited])
+    with pytest.raises(PermanentError) as newer:
+        migrate(client, now_ms=1, app_version="test", migrations=[])
+
+    assert running.stop() == 0
+    assert refused.value.code == "migration_edited"
+    assert "0001_x.sql" in refused.value.detail
+    assert newer.value.code == "schema_newer"
+
+
+def test_a_store_killed_while_it_migrates_migrates_again(tmp_path: Path) -> None:
+    for delay_s in (0.02, 0.08):
+        running, endpoint = start_store(tmp_path)
+        client = connect(
+            StoreSettings(port=endpoint.port, password=WRITER_PASSWORD, retry_total_s=0.0)
+        )
+        killer = threading.Timer(delay_s, os.kill, (endpoint.pid, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(TransientError):
+            _forever(partial(migrate, client, now_ms=1, app_version="test"))
+        killer.join()
+        running.stop()
+    running, endpoint = start_store(tmp_path)
+    client = endpoint.writer()
+
+    migrate(client, now_ms=1, app_version="test")
+
+    assert list(client.rows("SELECT count() FROM hf.metric_totals")) == [(0,)]
+    assert running.stop() == 0
