@@ -14,7 +14,9 @@ from analytics.evidence.past import Past
 from analytics.evidence.rate import RateBets
 from analytics.evidence.spec import ArmCounts, CohortTree, EvidenceSpec, Law, State, Stratum
 
-_GROWTH_TO_REBUILD = 1.25
+_YOUNG_GROWTH = 1.25
+_YOUNG_UNITS = 5000
+_GROWTH_TO_REBUILD = 1.5
 """Bets are rebuilt when the past has grown by this factor: a rule that sees only the past."""
 _NO_CUTS: NDArray[np.int64] = np.zeros((0, 0), np.int64)
 
@@ -119,7 +121,8 @@ class Betting:
 
     def _is_due(self) -> bool:
         before = 0 if self._built is None else self._built.units
-        return self.past.units > _GROWTH_TO_REBUILD * before
+        growth = _YOUNG_GROWTH if before < _YOUNG_UNITS else _GROWTH_TO_REBUILD
+        return self.past.units > growth * before
 
     def _build(self) -> None:
         if self.spec.law is Law.RATE or self.past.units == 0:

@@ -157,23 +157,27 @@ class DistributionBets:
         if grid is None or self._equal is None or self._margin is None or self._passing is None:
             passing = sum(len(group.names) for group in self.pass_bets)
             return Growth.none(len(rows), len(self.bets.names), passing)
-        arm = Cells.of(candidate).renamed(grid.map(0))
-        raw = Cells.of(control)
+        seen, raw = Cells.of(candidate), Cells.of(control)
+        arm = seen.renamed(grid.map(0))
         held, worse = raw.renamed(grid.map(0)), raw.renamed(grid.map(self._shift))
         ahead = raw.renamed(grid.map(self._pass_shift))
         size = (len(rows), grid.cells)
-        tail = self._tail_pass(rows, candidate, control)
+        tail = self._tail_pass(rows, seen, raw)
         return Growth(
             _earn(self._equal, rows, arm, held, size),
             _earn(self._margin, rows, arm, worse, size),
             np.hstack((_earn(self._passing, rows, ahead, arm, size), tail)),
         )
 
-    def _tail_pass(self, rows: Rows, candidate: Counts, control: Counts) -> Floats:
+    def _tail_pass(self, rows: Rows, candidate: Cells, control: Cells) -> Floats:
         """Growth against "the candidate's tail is `PASS_TAIL_RATIO` times as heavy"."""
-        above = np.arange(self._spec.cells) > self.cuts[rows, PASS_TAIL_CUT][:, None]
-        hits = [(arm * above).sum(1).astype(float) for arm in (control, candidate)]
-        units = [arm.sum(1).astype(float) for arm in (control, candidate)]
+        cut = self.cuts[rows, PASS_TAIL_CUT]
+        strata = len(rows)
+        hits, units = [], []
+        for arm in (control, candidate):
+            units.append(np.bincount(arm.at, arm.units, strata).astype(np.float64))
+            beyond = arm.units * (arm.cell > cut[arm.at])
+            hits.append(np.bincount(arm.at, beyond, strata).astype(np.float64))
         at_most = 1.0 / PASS_TAIL_RATIO - 1.0
         thetas = np.array(PASS_TAIL_THETAS)
         return log_rate_growth((hits[0], hits[1]), (units[0], units[1]), thetas, at_most)
