@@ -89,7 +89,8 @@ def _zstd(body: bytes, limits: BodyLimits) -> bytes:
     unfolded = _Unfolded(len(body), limits)
     at = 0
     try:
-        if 0 < zstandard.frame_content_size(body) <= limits.ratio_from_bytes:
+        trusted = min(limits.ratio_from_bytes, limits.decoded_bytes_max)
+        if 0 < zstandard.frame_content_size(body) <= trusted:
             small = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
             with contextlib.suppress(zstandard.ZstdError):  # several frames, or broken: see below
                 return small.decompress(body, allow_extra_data=False)

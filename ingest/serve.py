@@ -16,7 +16,6 @@ from ingest.ports import Keys
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 
-_TICK_S: Final = 1.0
 _KEEP_ALIVE_S: Final = 60
 
 
@@ -37,6 +36,7 @@ class ServeSettings:
     unready_s: float = 0.5
     drain_s: float = 5.0
     connections_max: int = 2000
+    tick_s: float = 1.0  # between the ticks that let log time go on without uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ async def serve(
     )
     committing = asyncio.create_task(receiver.run(), name="ingest-commit")
     serving = asyncio.create_task(http.serve(sockets=[listener]), name="ingest-http")
-    ticking = asyncio.create_task(_tick(receiver), name="ingest-tick")
+    ticking = asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick")
     try:
         while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
             await asyncio.sleep(0.01)
@@ -102,9 +102,9 @@ async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
     stopped.cancel()
 
 
-async def _tick(receiver: Receiver) -> None:
+async def _tick(receiver: Receiver, tick_s: float) -> None:
     while True:
-        await asyncio.sleep(_TICK_S)
+        await asyncio.sleep(tick_s)
         receiver.tick()
 
 
