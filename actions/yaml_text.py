@@ -53,7 +53,7 @@ def plain_values(content: bytes, *, aliases_max: int | None = None) -> list[Plai
     Raises
     ------
     PermanentError
-        ``yaml_unreadable``: with the line; if `aliases_max` is given, also too many aliases or levels.
+        ``yaml_unreadable``: with the line; given `aliases_max`, also too many aliases or levels.
     """
     try:
         text = content.decode()
