@@ -246,8 +246,10 @@ def test_a_log_that_cannot_write_is_unavailable(tmp_path: Path) -> None:
 def test_the_message_cap_can_be_set(tmp_path: Path) -> None:
     grpc_limits = GrpcLimits(body=BodyLimits(wire_bytes_max=200))
     settings = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0, grpc=grpc_limits)
-    with running(tmp_path, MemoryLog(), settings=settings) as server:
-        with pytest.raises(grpc.RpcError) as refused:
-            call(server, upload(50))
+    with (
+        running(tmp_path, MemoryLog(), settings=settings) as server,
+        pytest.raises(grpc.RpcError) as refused,
+    ):
+        call(server, upload(50))
 
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -158,7 +158,7 @@ def many_columns() -> bytes:
     return upload().SerializeToString() + b"\xc2\x3e\x00" * 1_000_000  # field 1000, empty
 
 
-GIB = 1 << 30
+ENROLLED_WITHOUT_TIME = b"\x28\x01\x31" + bytes(8)  # enrolled: true, enrolled_ms: 0
 BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str, str]] = {
     "column of another length": (
         lambda: changed(lambda u: u.latency_ms.append(1)), {}, 400, "column_length", "latency_ms"),
@@ -181,13 +181,14 @@ BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str, str]] = {
         lambda: changed(lambda u: setattr(u.context, "platform", 0)),
         {}, 422, "unknown_platform", "context.platform"),
     "enrolled without a time": (
-        lambda: changed(lambda u: (setattr(u, "enrolled", True), setattr(u, "enrolled_ms", 0))),
+        lambda: changed(lambda u: u.MergeFromString(ENROLLED_WITHOUT_TIME)),
         {}, 422, "enrolled_ms_missing", "enrolled_ms"),
     "an IMEI for an enrolment time": (
         lambda: changed(lambda u: setattr(u, "enrolled_ms", 356938035643809)),
         {}, 422, "enrolled_ms_out_of_bounds", "enrolled_ms"),
     "missing key": (
-        lambda: changed(lambda u: None), {"authorization": ""}, 401, "key_missing", "authorization"),
+        lambda: changed(lambda u: None), {"authorization": ""},
+        401, "key_missing", "authorization"),
     "wrong key": (
         lambda: changed(lambda u: None), {"authorization": "Bearer hfk_00000000_" + "x" * 43},
         401, "key_unknown", "authorization"),

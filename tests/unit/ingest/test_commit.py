@@ -22,7 +22,7 @@ from tests.fakes.ingest_world import (
     upload,
 )
 from wire.context import Context
-from wire.decode import Encoding
+from wire.decode import Encoding, decode_group
 from wire.desired import DAY_MS
 from wire.errors import PermanentError, TransientError
 from wire.pb import telemetry_pb2
@@ -180,7 +180,7 @@ def test_refused_uploads_are_tallied_with_the_next_record() -> None:
 def test_an_upload_that_breaks_the_decoder_does_not_take_its_neighbours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    decode = commit.decode_group
+    decode = decode_group
 
     def fragile(bodies: list[tuple[Encoding, bytes]]) -> object:
         if any(body == b"poison" for _, body in bodies):
