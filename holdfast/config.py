@@ -3,6 +3,7 @@
 Every field is also an option of the commands that use it; an option wins over the environment.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Final
@@ -20,31 +21,62 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    dir: Path = Field(Path("holdfast-data"), description="folder for log, state, keys and store")
-    host: str = Field("127.0.0.1", description="address to listen on")
-    http_port: int = Field(8080, ge=0, le=65535, description="uploads over HTTP; 0 = any free port")
-    grpc_port: int = Field(8081, ge=0, le=65535, description="uploads over gRPC; 0 = any free port")
-    store_port: int = Field(8123, ge=0, le=65535, description="ClickHouse HTTP of the own store")
-    store_url: str = Field("", description="a ClickHouse server instead of the own store")
-    store_user: str = Field("holdfast", description="user at store_url")
-    store_password: SecretStr = Field(SecretStr(""), description="password at store_url")
-    gitops_url: str = Field("", description="the GitOps repository: path, file, https or ssh")
-    gitops_branch: str = Field("main", description="the branch that Argo CD or Flux watches")
-    gitops_authorization: SecretStr = Field(
-        SecretStr(""), description="value of the Authorization header for https remotes"
+    dir: Path = Field(
+        default=Path("holdfast-data"), description="folder for log, state, keys and store"
     )
-    gitops_poll_s: float = Field(10.0, gt=0, description="seconds between looks at the repository")
-    slack_webhook_url: SecretStr = Field(SecretStr(""), description="Slack incoming webhook")
-    partitions: int = Field(1, ge=1, le=256, description="partitions of a new log; fixed for life")
-    retention_hours: float = Field(72.0, ge=0, description="how long payloads stay after storing")
-    disk_reserve_mb: int = Field(512, ge=0, description="uploads are refused below this free space")
-    writer: str = Field("ingest-0", description="name of this ingest worker in the log")
-    tick_s: float = Field(1.0, gt=0, le=60, description="seconds between ticks of log time")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    http_port: int = Field(
+        default=8080, ge=0, le=65535, description="uploads over HTTP; 0 = any free port"
+    )
+    grpc_port: int = Field(
+        default=8081, ge=0, le=65535, description="uploads over gRPC; 0 = any free port"
+    )
+    store_port: int = Field(
+        default=8123, ge=0, le=65535, description="ClickHouse HTTP of the own store"
+    )
+    store_url: str = Field(default="", description="a ClickHouse server instead of the own store")
+    store_user: str = Field(default="holdfast", description="user at store_url")
+    store_password: SecretStr = Field(default=SecretStr(""), description="password at store_url")
+    gitops_url: str = Field(
+        default="", description="the GitOps repository: path, file, https or ssh"
+    )
+    gitops_branch: str = Field(
+        default="main", description="the branch that Argo CD or Flux watches"
+    )
+    gitops_authorization: SecretStr = Field(
+        default=SecretStr(""), description="value of the Authorization header for https remotes"
+    )
+    gitops_poll_s: float = Field(
+        default=10.0, gt=0, description="seconds between looks at the repository"
+    )
+    slack_webhook_url: SecretStr = Field(
+        default=SecretStr(""), description="Slack incoming webhook"
+    )
+    partitions: int = Field(
+        default=1, ge=1, le=256, description="partitions of a new log; fixed for life"
+    )
+    retention_hours: float = Field(
+        default=72.0, ge=0, description="how long payloads stay after storing"
+    )
+    disk_reserve_mb: int = Field(
+        default=512, ge=0, description="uploads are refused below this free space"
+    )
+    writer: str = Field(default="ingest-0", description="name of this ingest worker in the log")
+    tick_s: float = Field(default=1.0, gt=0, le=60, description="seconds between ticks of log time")
 
 
 def load(**options: object) -> Settings:
-    """Settings of the environment and of given options; all mistakes in one PermanentError."""
+    """Settings of options, environment and the folder's file; all mistakes in one error.
+
+    Raises PermanentError ``settings_invalid``.
+    """
     given = {name: value for name, value in options.items() if value is not None}
+    folder = Path(str(given.get("dir") or os.environ.get(PREFIX + "DIR") or Settings().dir))
+    kept = folder / "settings.json"
+    if kept.exists():
+        own = json.loads(kept.read_text())
+        unset = {k: v for k, v in own.items() if PREFIX + k.upper() not in os.environ}
+        given = {**unset, **given}
     try:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic checks
     except ValidationError as error:

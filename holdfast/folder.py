@@ -50,6 +50,11 @@ class Folder:
         return self.root / "store-passwords.json"
 
     @property
+    def settings(self) -> Path:
+        """Settings that belong to this folder; the environment and options win over them."""
+        return self.root / "settings.json"
+
+    @property
     def service(self) -> Path:
         """What the running service says of itself: ports and process ids."""
         return self.root / "service.json"

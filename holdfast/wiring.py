@@ -97,7 +97,10 @@ def make_receiver(
 def serve_settings(settings: Settings) -> ServeSettings:
     """Where ingest listens."""
     return ServeSettings(
-        host=settings.host, http_port=settings.http_port, grpc_port=settings.grpc_port
+        host=settings.host,
+        http_port=settings.http_port,
+        grpc_port=settings.grpc_port,
+        tick_s=settings.tick_s,
     )
 
 

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from analytics.types import Verdict
 from streams.monitors import Monitors
 from streams.partial import Closed, WindowPartial, merge_partials
@@ -131,7 +133,4 @@ class Decider:
 
 def _concatenated(parts: list[Columns]) -> Columns:
     """Rows of several partitions as one table; columns are lists or numpy arrays."""
-    return {
-        name: [value for part in parts for value in list(part[name])]  # type: ignore[call-overload]
-        for name in parts[0]
-    }
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}

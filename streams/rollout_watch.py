@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -70,6 +70,7 @@ class RolloutWatch:
         self._chain(window.start_ms, counts, enrolled)
         self.evidence.step(counts, enrolled=enrolled)
         outcome, arithmetic = self.evidence.evaluate()
+        arithmetic = replace(arithmetic, attempt=self.attempt)
         verdict = self._verdict(window, VerdictKind.RELEASE, outcome, arithmetic)
         if outcome is Outcome.BREACH:
             self.breach = verdict
