@@ -21,7 +21,8 @@ Seasons = tuple[tuple[int, int], ...]
 
 _PHI_MAX: Final = 0.95
 _MAD_TO_SD: Final = 1.4826
-_BLOCK: Final = 16  # windows; autocorrelation left after prewhitening shows in block means
+_BLOCKS: Final = (16, 64)  # windows; what prewhitening left shows in the means of blocks
+_BLOCKS_MIN: Final = 8
 _SD_MARGIN: Final = 1.05
 _OUTLIER_SD: Final = 4.0
 _FITS: Final = 3  # the first, and two without the outliers' pull
@@ -32,21 +33,37 @@ _LEVEL_STANDARD_ERRORS: Final = 2.0
 class Baseline:
     """A fitted series. `innovation_sd` is the long-run sd after prewhitening with `phi`."""
 
+    seasons: Seasons
     coefficients: NDArray[np.float64]
     phi: float
     innovation_sd: float
     windows: int
 
-    def expected(self, start_ms: int, seasons: Seasons) -> float:
+    def expected(self, start_ms: int) -> float:
         """The season's value in the window that starts at `start_ms`."""
-        row = design(np.array([start_ms], np.int64), seasons)[0]
-        return float((row * self.coefficients).sum())
+        return float(self.fitted(np.array([start_ms], np.int64))[0])
+
+    def fitted(self, start_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The season's values, shape ``(windows,)``."""
+        fitted: NDArray[np.float64] = (design(start_ms, self.seasons) * self.coefficients).sum(1)
+        return fitted
 
     def score(self, residual: float, before: float, gap: int) -> float:
         """Innovation in long-run sd; `before` is the residual `gap` usable-window steps ago."""
         carried = float(self.phi**gap)
         spread = sqrt((1.0 - carried * carried) / (1.0 - self.phi * self.phi))
         return (residual - carried * before) / (self.innovation_sd * spread)
+
+    def scores(
+        self, start_ms: NDArray[np.int64], values: NDArray[np.float64], *, window_ms: int
+    ) -> list[float]:
+        """Innovations of windows in time order; the first has none, so there is one fewer."""
+        residuals = (values - self.fitted(start_ms)).tolist()
+        gaps = np.maximum(np.diff(start_ms) // window_ms, 1).tolist()
+        return [
+            self.score(now, before, gap)
+            for before, now, gap in zip(residuals[:-1], residuals[1:], gaps, strict=True)
+        ]
 
     def tolerance_z(self, tolerance: float) -> float:
         """A shift of `tolerance`, as it remains after prewhitening, plus the level's own error."""
@@ -66,9 +83,10 @@ class Baseline:
         }
 
 
-def restored(state: Mapping[str, Plain]) -> Baseline:
-    """The inverse of `Baseline.state`."""
+def restored(seasons: Seasons, state: Mapping[str, Plain]) -> Baseline:
+    """The inverse of `Baseline.state`; the seasons come from the rules, as in the fit."""
     return Baseline(
+        seasons=seasons,
         coefficients=as_floats(state["coefficients"]),
         phi=as_float(state["phi"]),
         innovation_sd=as_float(state["innovation_sd"]),
@@ -113,15 +131,18 @@ def fit(
     lagged = float((residual[1:] * residual[:-1]).sum())
     phi = min(max(lagged / power, 0.0), _PHI_MAX) if power > 0 else 0.0
     innovations = residual[1:] - phi * residual[:-1]
-    spread = max(_mad_sd(innovations), _block_sd(innovations), float(innovations.std()), sd_floor)
-    return Baseline(coefficients, phi, spread * _SD_MARGIN, len(values))
+    block_sd = max(_block_sd(innovations, width) for width in _BLOCKS)
+    spread = max(_mad_sd(innovations), block_sd, float(innovations.std()), sd_floor)
+    return Baseline(seasons, coefficients, phi, spread * _SD_MARGIN, len(values))
 
 
 def _mad_sd(values: NDArray[np.float64]) -> float:
     return _MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
 
 
-def _block_sd(values: NDArray[np.float64]) -> float:
-    blocks = len(values) // _BLOCK
-    means = values[: blocks * _BLOCK].reshape(blocks, _BLOCK).mean(axis=1)
-    return float(_BLOCK**0.5 * means.std()) if blocks > 1 else 0.0
+def _block_sd(values: NDArray[np.float64], width: int) -> float:
+    blocks = len(values) // width
+    if blocks < _BLOCKS_MIN:
+        return 0.0
+    means = values[: blocks * width].reshape(blocks, width).mean(axis=1)
+    return float(means.std(ddof=1)) * sqrt(width)

@@ -37,6 +37,7 @@ from analytics.drift_statistics import (
 from analytics.types import Outcome
 
 _RECENT_WINDOWS: Final = 32
+_PRIMING_WINDOWS: Final = 672  # a week: reference enough, and 2 ms a series
 _RECENT_DECAY: Final = 0.9  # of pooled class counts per window: about ten windows
 _ROWS_PER_COLUMN: Final = 3
 
@@ -104,7 +105,7 @@ class _Watch:
         self.adwin = Adwin(count_min=self.rules.count_min)
 
     def update(self, start_ms: int, value: float, count: int) -> Alarm | None:
-        expected = self.baseline.expected(start_ms, self.rules.seasons)
+        expected = self.baseline.expected(start_ms)
         residual = value - expected
         gap = max((start_ms - self.last_ms) // self.rules.window_ms, 1)
         z = self.baseline.score(residual, self.last_residual, gap)
@@ -160,7 +161,7 @@ def _since_onset(residuals: NDArray[np.float64]) -> tuple[float, int]:
 def _watch_restored(statistic: Statistic, rules: DriftRules, state: Mapping[str, Plain]) -> _Watch:
     watch = _Watch(
         statistic,
-        drift_baseline.restored(as_mapping(state["baseline"])),
+        drift_baseline.restored(rules.seasons, as_mapping(state["baseline"])),
         rules,
         as_int(state["last_ms"]),
         as_float(state["last_residual"]),
@@ -265,8 +266,11 @@ class SeriesDrift:
                 times, values, self.rules.seasons, sd_floor=statistic.sd_floor
             )
             last_ms = self._times[-1]
-            residual = float(values[-1]) - baseline.expected(last_ms, self.rules.seasons)
-            self._watches.append(_Watch(statistic, baseline, self.rules, last_ms, residual))
+            residual = float(values[-1]) - baseline.expected(last_ms)
+            watch = _Watch(statistic, baseline, self.rules, last_ms, residual)
+            scores = baseline.scores(times, values, window_ms=self.rules.window_ms)
+            watch.adwin.prime(scores[-_PRIMING_WINDOWS:])
+            self._watches.append(watch)
         self._times.clear()
         self._values.clear()
 
