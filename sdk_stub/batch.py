@@ -101,7 +101,7 @@ def _column(name: str, rows: list[Mapping[str, float]]) -> list[float] | list[in
 
 def float_columns(measured: Mapping[str, float]) -> frozenset[str]:
     """Which float columns an inference has."""
-    return _FLOAT_COLUMNS & measured.keys()
+    return frozenset(_FLOAT_COLUMNS & measured.keys())
 
 
 def start_upload(

@@ -7,7 +7,7 @@ answer one callback: no header objects, no futures, no streams.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 _END: Final = b"\r\n\r\n"
 
@@ -34,11 +34,20 @@ LOST: Final = Answer(0, b"", b"")
 """The connection broke before the answer came: nobody knows whether the request was done."""
 
 
+@runtime_checkable
+class _Wire(Protocol):
+    """What is used of a transport; uvloop's are no subclasses of asyncio's."""
+
+    def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+    def is_closing(self) -> bool: ...
+
+
 class Connection(asyncio.Protocol):
     """`on_answer` is called with each request's answer, or with `LOST`, exactly once."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        self._transport: _Wire | None = None
         self._received = b""
         self._on_answer: Callable[[Answer], None] | None = None
 
@@ -59,7 +68,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP transport
+        assert isinstance(transport, _Wire)  # noqa: S101 - a TCP transport
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:

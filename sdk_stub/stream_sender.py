@@ -9,6 +9,7 @@ import grpc
 
 from sdk_stub.fleet import Outgoing
 from sdk_stub.sender import SendCounts
+from sdk_stub.transport import retry_info_s
 from wire.pb import telemetry_pb2 as pb
 
 _POLL_S: Final = 0.05
@@ -32,7 +33,7 @@ class AppStream:
         *,
         sleep: Callable[[float], None],
         send_times: int = 1,
-        retry_s: float = 1.0,
+        retry_s: float = 0.2,
     ) -> None:
         self._stream = channel.stream_stream(
             "/holdfast.v1.Telemetry/UploadStream", response_deserializer=pb.Receipt.FromString
@@ -77,9 +78,9 @@ class AppStream:
                 for receipt in call:
                     self._acknowledge(receipt)
             except grpc.RpcError as error:
-                self._broken(error.code())
-            if self._ending.is_set() and self._generation > 1:
-                return
+                if self._ending.is_set():
+                    return
+                self._broken(error)
 
     def _feed(self, generation: int) -> Iterator[bytes]:
         for upload, copies in list(self._open.values()):
@@ -104,13 +105,14 @@ class AppStream:
         if copies > 0:
             self.counts.acknowledge(receipt, is_copy=copies < self._send_times)
 
-    def _broken(self, code: grpc.StatusCode) -> None:
+    def _broken(self, error: grpc.RpcError) -> None:
+        code = error.code()
         if code in _GIVE_UP:
             for _ in range(len(self._open)):
                 self.counts.refuse(code.value[0])
             self._open.clear()
         self.counts.retries += len(self._open)
-        self._sleep(self._retry_s)
+        self._sleep(max(self._retry_s, retry_info_s(error)))
 
 
 class StreamSender:

@@ -124,10 +124,11 @@ def _from_grpc(error: grpc.RpcError) -> PermanentError | TransientError:
     code = error.code()
     if code not in _GRPC_TRY_AGAIN:
         return PermanentError("refused", f"gRPC {code.name}")
-    return TransientError("try_again", f"gRPC {code.name}", retry_after_s=_retry_info_s(error))
+    return TransientError("try_again", f"gRPC {code.name}", retry_after_s=retry_info_s(error))
 
 
-def _retry_info_s(error: grpc.RpcError) -> int:
+def retry_info_s(error: grpc.RpcError) -> int:
+    """Seconds that a gRPC server asks for; 0 if it asks for nothing."""
     status = rpc_status.from_call(error)
     for detail in status.details if status is not None else ():
         info = error_details_pb2.RetryInfo()
