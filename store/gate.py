@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from store.sql_tokens import Token, TokenKind, tokens
@@ -114,14 +115,15 @@ def check_analyst(
     first = next((t.identifier for t in words if t.text != "("), "")
     if first not in _FIRST_WORDS:
         raise _refused(f"a statement may not begin with {first.upper() or 'that'}")
-    _check_names(words, table_functions)
+    _check_names(words)
+    check_calls(words, table_functions)
     if any(t.identifier == "identifier" for t in words):
         for value in params.values():
             if re.search(r"hf_store|system|[.`\"]", value, re.IGNORECASE):
                 raise _refused("this value may not be used as an identifier")
 
 
-def _check_names(words: Sequence[Token], table_functions: AbstractSet[str]) -> None:
+def _check_names(words: Sequence[Token]) -> None:
     for at, token in enumerate(words):
         name = token.identifier
         if not name:
@@ -131,18 +133,23 @@ def _check_names(words: Sequence[Token], table_functions: AbstractSet[str]) -> N
             raise _refused("the tables of hf_store are not for analysts; read the views of hf")
         if name in _WORDS_DENIED and token.kind is TokenKind.WORD:
             raise _refused(f"{name.upper()} is refused")
-        if following == "(" and (
-            name in _FUNCTIONS_DENIED
-            or (name in table_functions and name not in _TABLE_FUNCTIONS_ALLOWED)
-        ):
-            raise _refused(f"the function {name} is refused")
         if name == "system" and following == ".":
             table = words[at + 2].identifier if at + 2 < len(words) else ""
             if table not in _SYSTEM_TABLES:
                 raise _refused("this table of system is not for analysts")
 
 
-def check_writer(sql: str, statement: StatementClass) -> None:
+def check_calls(words: Sequence[Token], table_functions: AbstractSet[str]) -> None:
+    """Refuse functions that reach outside of the store: files, networks, programs."""
+    for token, following in pairwise(words):
+        name = token.identifier
+        if following.text != "(" or name not in table_functions | _FUNCTIONS_DENIED:
+            continue
+        if name not in _TABLE_FUNCTIONS_ALLOWED:
+            raise _refused(f"the function {name} is refused")
+
+
+def check_writer(sql: str, statement: StatementClass, *, table_functions: AbstractSet[str]) -> None:
     """Refuse what would leave the store unopenable or reach outside of it.
 
     A failed CREATE TABLE with an engine that needs the world (Kafka, S3, URL) leaves metadata on
@@ -150,11 +157,12 @@ def check_writer(sql: str, statement: StatementClass) -> None:
     """
     if statement.statements != 1:
         raise _refused("one statement at a time")
+    words = tokens(sql)
+    check_calls(words, table_functions)
     if statement.name == "read_only":
         return
     if statement.name not in ("mutating", "control"):
         raise _refused("the writer may not change users or grants")
-    words = tokens(sql)
     for at, token in enumerate(words):
         if token.kind is TokenKind.WORD and token.identifier == "outfile":
             raise _refused("INTO OUTFILE is refused")

@@ -26,10 +26,12 @@ from store.gate import (
     Role,
     analyst_settings,
     check_analyst,
+    check_calls,
     check_database,
     check_writer,
 )
 from store.http_format import StatementRequest
+from store.sql_tokens import tokens
 from wire.errors import PermanentError, TransientError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -202,7 +204,9 @@ class HttpApp:
 
     def _run_writer(self, request: StatementRequest, database: str) -> Answer:
         settings = _WRITER_FIRST | dict(request.settings)
+        known = self._store.table_functions
         if request.insert:
+            check_calls(tokens(request.insert.head), known)
             return self._store.insert(
                 request.insert.head,
                 input_format=request.insert.input_format,
@@ -210,7 +214,7 @@ class HttpApp:
                 database=database,
                 settings=settings,
             )
-        check_writer(request.sql, self._store.classify(request.sql))
+        check_writer(request.sql, self._store.classify(request.sql), table_functions=known)
         return self._store.run(
             request.sql,
             output_format=request.output_format,

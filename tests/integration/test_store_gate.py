@@ -140,7 +140,7 @@ def test_the_refusals_left_the_store_as_it_was(
     count = "SELECT count() FROM system.tables WHERE database IN ('hf', 'hf_store')"
     before = writer.rows(count)
 
-    for sql in REFUSED:
+    for sql in REFUSED[:18]:  # those that would change something
         http.post("/", content=sql.encode())
 
     assert writer.rows(count) == before
@@ -203,6 +203,29 @@ def test_the_writer_may_not_make_tables_that_could_wedge_the_store(
 
     with pytest.raises(PermanentError, match="MergeTree family"):
         client.command("CREATE TABLE hf_store.k (a String) ENGINE = Kafka('x', 'y', 'z', 'CSV')")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO FUNCTION file('/tmp/holdfast-outfile.csv', 'CSV', 'a Int8') SELECT 1",
+        "INSERT INTO FUNCTION null(a) FORMAT CSV\n1",
+        "INSERT INTO hf_store.action SELECT * FROM url('http://127.0.0.1:1/', 'CSV')",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT 1 INTO OUTFILE '/tmp/holdfast-outfile.csv'",
+        "GRANT ALL ON *.* TO default",
+        "SELECT 1; SELECT 2",
+    ],
+)
+def test_the_writer_reaches_nothing_outside_of_the_store(
+    store_endpoint: StoreEndpoint, sql: str
+) -> None:
+    auth = ("holdfast", store_endpoint.writer_password)
+
+    answer = httpx.post(f"http://127.0.0.1:{store_endpoint.port}/", content=sql, auth=auth)
+
+    assert answer.status_code >= 400
+    assert not Path("/tmp/holdfast-outfile.csv").exists()  # noqa: S108  # the name in the statement
 
 
 def test_an_error_of_the_engine_comes_back_as_clickhouse_writes_it(http: httpx.Client) -> None:

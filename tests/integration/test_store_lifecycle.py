@@ -18,7 +18,7 @@ from store import process
 from store.client import Client, StoreSettings, connect
 from store.migrate import Migration, migrate, shipped
 from store.writer import Writer
-from tests.integration.store_fixtures import WRITER_PASSWORD, start_store
+from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint, start_store
 from tests.integration.store_rows import metric_rows
 from wire.errors import PermanentError, TransientError
 
@@ -98,13 +98,12 @@ def _run_slowly(port: int) -> None:
     impatient = StoreSettings(port=port, password=WRITER_PASSWORD, retry_total_s=0.0)
     with contextlib.suppress(TransientError):
         connect(impatient).rows(
-            "SELECT sum(sleepEachRow(1)) FROM numbers(30) SETTINGS max_block_size = 1, "
-            "function_sleep_max_microseconds_per_block = 60000000"
+            "SELECT sum(cityHash64(number)) FROM numbers(100000000000) SETTINGS max_threads = 1"
         )
 
 
 def test_sigterm_ends_it_within_its_grace_even_under_a_slow_statement(tmp_path: Path) -> None:
-    running, endpoint = start_store(tmp_path, grace_s=2)
+    running, endpoint = start_store(tmp_path, grace_s=1)
     client = endpoint.writer()
     migrate(client, now_ms=1, app_version="test")
     slow = threading.Thread(target=_run_slowly, args=(endpoint.port,))
@@ -117,7 +116,7 @@ def test_sigterm_ends_it_within_its_grace_even_under_a_slow_statement(tmp_path: 
 
     slow.join()
     assert code == 0
-    assert took_s < 6
+    assert 1 <= took_s < 6
 
 
 def test_it_ends_when_the_process_that_started_it_is_gone(tmp_path: Path) -> None:
@@ -161,10 +160,8 @@ def test_an_idle_store_stays_under_330_megabytes(tmp_path: Path) -> None:
     assert resident < 330e6
 
 
-def test_inserts_are_synced_before_they_are_answered(tmp_path: Path) -> None:
-    running, endpoint = start_store(tmp_path)
-    client = endpoint.writer()
-    migrate(client, now_ms=1, app_version="test")
+def test_inserts_are_synced_before_they_are_answered(store_endpoint: StoreEndpoint) -> None:
+    client = store_endpoint.writer()
     syncs = (
         "SELECT sumIf(value, event = 'FileSync'), sumIf(value, event = 'DirectorySync') "
         "FROM system.events"
@@ -174,7 +171,6 @@ def test_inserts_are_synced_before_they_are_answered(tmp_path: Path) -> None:
     Writer(client).write({"metric_window": metric_rows([np.ones(3, np.float32)], model="s")})
 
     after = client.rows(syncs)[0]
-    running.stop()
     assert int(str(after[0])) > int(str(before[0]))
     assert int(str(after[1])) > int(str(before[1]))
 
