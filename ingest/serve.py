@@ -25,7 +25,7 @@ class ServeSettings:
 
     Uvicorn has no deadline for headers: put a proxy with one in front of an open network. The
     deadline for bodies is held here. `unready_s` is the time between "unready" and the closed
-    door, in which a load balancer turns away; with `drain_s` it stays under 10 s.
+    door, in which a load balancer turns away; with twice `drain_s` it stays under 10 s.
     """
 
     host: str = "127.0.0.1"
@@ -34,7 +34,7 @@ class ServeSettings:
     request: RequestLimits = field(default_factory=RequestLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
     unready_s: float = 0.5
-    drain_s: float = 5.0
+    drain_s: float = 4.0
     connections_max: int = 2000
     tick_s: float = 1.0  # between the ticks that let log time go on without uploads
 
