@@ -49,12 +49,13 @@ class Row:
 
 def normal(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """Unit variance, light tails."""
-    return np.asarray(rng.standard_normal(size), np.float64)
+    return rng.standard_normal(size)
 
 
 def t4(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """Unit variance, heavy tails."""
-    return np.asarray(rng.standard_t(4, size), np.float64) / np.sqrt(2.0)
+    drawn: NDArray[np.float64] = rng.standard_t(4, size) / np.sqrt(2.0)
+    return drawn
 
 
 def gamma(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
