@@ -43,9 +43,9 @@ def margin(arithmetic: Arithmetic) -> str:
 
 
 def strata(arithmetic: Arithmetic) -> str:
-    """The strata that speak loudest, with their ln E; named cohorts first."""
+    """The strata that speak loudest, with their share of the winning bet's evidence."""
     loudest = sorted(arithmetic.strata.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{one_line(name)} {value:.1f}" for name, value in loudest[:STRATA_SHOWN]]
+    shown = [f"{one_line(name)} {100 * value:.0f} %" for name, value in loudest[:STRATA_SHOWN]]
     return ", ".join(shown) or "none named"
 
 

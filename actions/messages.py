@@ -41,7 +41,7 @@ def rollback_message(verdict: Verdict, result: ActionResult) -> bytes:
         ("How bad", f"{a.metric}: {effect(a)}"),
         ("How sure", f"{worse} that it is worse; {enough} by over {margin(a)}"),
         ("From", f"{a.units_candidate:,} and {a.units_control:,} phones, {a.windows} windows"),
-        ("Where", ", ".join(a.named_cohorts) or f"everywhere; loudest: {strata(a)}"),
+        ("Where", ", ".join(a.named_cohorts) or f"no cohort named; strongest: {strata(a)}"),
     ]
     if commit:
         facts.append(("Commit", f"`{commit}` in `{one_line(result.path)}`"))

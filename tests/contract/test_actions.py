@@ -20,7 +20,7 @@ from actions.results import State
 from actions.slack import Slack, SlackSettings
 from analytics.types import Verdict, VerdictKind
 from tests.fakes.gitops import desired, make_remote, verdict
-from tests.fakes.slack_receiver import slack_receiver
+from tests.fakes.slack_receiver import Answer, slack_receiver
 
 NOW = 1_793_491_300_000
 CANARY = "canary-token"
@@ -69,7 +69,7 @@ def git_rollback(folder: Path, *, dry_run: bool, refusing: bool) -> Iterator[Tri
 @contextmanager
 def slack(folder: Path, *, dry_run: bool, refusing: bool) -> Iterator[Trial]:
     outbox = Outbox(folder / "outbox.sqlite")
-    answers = [(404, {}, "no_service")] if refusing else []
+    answers: list[Answer] = [(404, {}, "no_service")] if refusing else []
     with slack_receiver(*answers) as receiver:
         assert CANARY in receiver.url
         messenger = Slack(SlackSettings(receiver.url, dry_run=dry_run))

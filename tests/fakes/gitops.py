@@ -122,7 +122,7 @@ def verdict(**changes: object) -> Verdict:
         effect=0.201,
         effect_low=0.14,
         effect_high=0.272,
-        strata={"android/DE/mid": 4.2, "ios/DE/high": 1.1},
+        strata={"android/DE/mid": 0.62, "ios/DE/high": 0.21},
     )
     breach = Verdict(
         verdict_id="3f0c5a9e11d2b7c4a6e8",

@@ -37,7 +37,7 @@ def test_a_rollback_message_says_what_how_bad_how_sure_where_and_how_to_undo() -
         "inference.latency: +20.1 % (+14.0 % to +27.2 %)",
         "ln E 12.3 of 9.2",
         "1,234 and 1,198 phones, 14 windows",
-        "android/DE/mid 4.2",
+        "android/DE/mid 62 %",
         "abababababab",
         "releases/x.yaml",
         "git revert abababababab",
