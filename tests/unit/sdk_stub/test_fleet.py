@@ -16,6 +16,7 @@ from sdk_stub.releases import OfferedRollout
 from sdk_stub.simulate import Fleet
 from tests.fakes.phone_world import START_MS, config, rng, rollout
 from wire.columns import UINT_ABSENT
+from wire.decode import Encoding, decode_group
 from wire.pb import telemetry_pb2 as pb
 
 TARGET = FaultTarget("m0", "1.1.0")
@@ -56,6 +57,19 @@ def test_every_upload_is_whole(healthy: list[pb.UploadRequest]) -> None:
             assert len(getattr(upload, name)) == upload.n
         assert len(UnknownFieldSet(upload)) == 0
         assert upload.created_ms <= START_MS + 8000
+
+
+def test_the_server_side_decoder_reads_the_same_columns(
+    healthy: list[pb.UploadRequest],
+) -> None:
+    bodies = [(Encoding.PROTOBUF, u.SerializeToString()) for u in healthy[:500]]
+
+    decoded = decode_group(bodies)
+
+    sent = np.concatenate([np.array(u.latency_ms, "f4") for u in healthy[:500]])
+    assert decoded.errors == {}
+    assert not decoded.group.unknown_fields.any()
+    assert np.array_equal(decoded.group.columns["latency_ms"], sent)
 
 
 def test_some_uploads_tell_of_hours_ago(healthy: list[pb.UploadRequest]) -> None:
