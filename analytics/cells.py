@@ -210,3 +210,26 @@ def dense(cells: Cells, cell: int, offsets: NDArray[np.int64], buckets: int) -> 
     out = np.zeros(buckets, np.int64)
     np.add.at(out, np.minimum(cells.hist_bucket[chosen], buckets - 1), cells.hist_count[chosen])
     return out
+
+
+def pooled(
+    cells: Cells, metric: int, group: NDArray[np.int64], *, groups: int, buckets: int
+) -> NDArray[np.int64]:
+    """Histograms of one metric added up by `group[key]`, shape ``(groups, buckets)``.
+
+    Keys with group -1 are left out; codes beyond the last bucket go to the last.
+    """
+    of_cell = np.where(cells.metric == metric, group[cells.key], -1)
+    of_entry = of_cell[cells.hist_cell]
+    chosen = of_entry >= 0
+    bucket = np.minimum(cells.hist_bucket[chosen], buckets - 1)
+    # integers below 2**53 are exact in float64
+    return (
+        np.bincount(
+            of_entry[chosen] * buckets + bucket,
+            weights=cells.hist_count[chosen],
+            minlength=groups * buckets,
+        )
+        .astype(np.int64)
+        .reshape(groups, buckets)
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analytics.types import Verdict
+from streams.drift_watch import DriftWatch
 from streams.partial import WindowPartial
 from streams.rows import Columns
 from streams.spend import Spend
@@ -16,19 +17,21 @@ class Monitors:
     """Each takes every closed window, in order."""
 
     spend: Spend = field(default_factory=Spend)
+    drift: DriftWatch = field(default_factory=DriftWatch)
 
     def step(
         self, window: WindowPartial, desired: Desired
     ) -> tuple[dict[str, Columns], list[Verdict]]:
         """Rows by table, and alerts."""
         cost_rows, verdicts = self.spend.step(window, desired)
+        verdicts += self.drift.step(window, desired)
         return {"cost_day": cost_rows}, verdicts
 
     def state(self) -> dict[str, object]:
         """Plain values for a snapshot."""
-        return {"spend": self.spend.state()}
+        return {"spend": self.spend.state(), "drift": self.drift.state()}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> "Monitors":
         """The inverse of `state`."""
-        return cls(spend=Spend.restore(state["spend"]))
+        return cls(Spend.restore(state["spend"]), DriftWatch.restore(state["drift"]))

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from analytics.buckets import COUNT, quantile
-from analytics.cells import dense, histogram_offsets
+from analytics.cells import pooled
 from analytics.evidence.rollout import RolloutEvidence
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
 from streams.partial import Cohort, WindowPartial
@@ -96,19 +96,20 @@ class RolloutWatch:
 
     def level(self, window: WindowPartial) -> Level:
         """The model's events in a window, by what the window's rows say."""
-        cells, level = window.cells, Level()
-        offsets = histogram_offsets(cells)
-        histogram = np.zeros(COUNT, np.int64)
-        for cell in np.flatnonzero(cells.metric == _LATENCY).tolist():
-            series = window.series[cells.key[cell]]
-            if (series.app_id, series.model_id) == (self.release.app_id, self.release.model_id):
-                n = int(cells.n[cell])
-                level.events += n
-                if series.model_version == self.rollout.candidate.version:
-                    level.candidate += n
-                histogram += dense(cells, cell, offsets, COUNT)
-        level.latency_p50_ms = quantile(histogram, 0.5)
-        return level
+        mine = (self.release.app_id, self.release.model_id)
+        bad = self.rollout.candidate.version
+        group = [
+            int(s.model_version == bad) if (s.app_id, s.model_id) == mine else -1
+            for s in window.series
+        ]
+        stable, candidate = pooled(
+            window.cells, _LATENCY, np.array(group, np.int64), groups=2, buckets=COUNT
+        )
+        return Level(
+            candidate=int(candidate.sum()),
+            events=int((stable + candidate).sum()),
+            latency_p50_ms=quantile(stable + candidate, 0.5),
+        )
 
     def _patience_ms(self) -> int:
         """From an enrolment cohort's start to the moment when who has not bet is silent."""
