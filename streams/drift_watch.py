@@ -15,6 +15,7 @@ from analytics.drift import DriftAlert, DriftMonitor, SeriesKey
 from analytics.drift_series import DriftRules
 from analytics.drift_statistics import SeriesKind, SeriesWindow
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
+from streams.codec import pack, unpack
 from streams.partial import WindowPartial
 from wire.desired import DAY_MS, Desired, sha256
 from wire.pb.registry import METRICS
@@ -37,18 +38,19 @@ class DriftWatch:
     monitor: DriftMonitor | None = None
     start_ms: int = 0
     counts: dict[SeriesKey, NDArray[np.int64]] = field(default_factory=dict)
+    _packed: bytes | None = None
 
     def step(self, window: WindowPartial, desired: Desired) -> list[Verdict]:
         """Take a window in; verdicts of the drift window that it ended, if it did."""
         if desired.policy.drift_window_ms != self.window_ms or self.monitor is None:
             self.window_ms = desired.policy.drift_window_ms
             self.monitor = DriftMonitor(rules_of(self.window_ms))
-            self.counts = {}
+            self.counts, self._packed = {}, None
         start_ms = window.start_ms // self.window_ms * self.window_ms
         verdicts: list[Verdict] = []
         if start_ms != self.start_ms:
             verdicts = self._close(window, desired, self.monitor)
-            self.start_ms = start_ms
+            self.start_ms, self._packed = start_ms, None
         self._add(window)
         return verdicts
 
@@ -76,25 +78,31 @@ class DriftWatch:
                 self.counts[key] = table[i] if old is None else old + table[i]
 
     def state(self) -> dict[str, object]:
-        """Plain values for a snapshot."""
+        """Plain values for a snapshot, without the monitor's."""
         return {
             "window_ms": self.window_ms,
             "start_ms": self.start_ms,
-            "monitor": self.monitor.state() if self.monitor else None,
             "counts": [
                 [key.app_id, key.model_id, key.model_version, key.metric, counts]
                 for key, counts in sorted(self.counts.items(), key=lambda item: item[0])
             ],
         }
 
+    def monitor_bytes(self) -> bytes:
+        """The monitor's state, packed once per drift window: it is large and changes no oftener."""
+        if self._packed is None:
+            self._packed = pack(self.monitor.state() if self.monitor else None)
+        return self._packed
+
     @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> "DriftWatch":
-        """The inverse of `state`."""
+    def restore(cls, state: Mapping[str, Any], monitor: bytes) -> "DriftWatch":
+        """The inverse of `state` and `monitor_bytes`."""
         watch = cls(window_ms=state["window_ms"], start_ms=state["start_ms"])
         watch.counts = {SeriesKey(*names): counts for *names, counts in state["counts"]}
-        if state["monitor"] is not None:
+        kept = unpack(monitor)
+        if kept is not None:
             watch.monitor = DriftMonitor(rules_of(watch.window_ms))
-            watch.monitor.restore(state["monitor"])
+            watch.monitor.restore(kept)
         return watch
 
 

@@ -14,7 +14,7 @@ from streams.decide import Decided, Decider, Position
 from streams.log.base import Log, Record
 from streams.log_time import LogTime
 from streams.ports import Sink
-from streams.snapshot import decider_bytes, restore_decider
+from streams.snapshot import decider_parts, restore_decider
 from streams.state import Snapshot, StateStore
 from streams.summarise import SKEW_MS, Summariser
 
@@ -62,7 +62,7 @@ class LocalWorker:
         snapshot = state.load()
         self._positions: dict[int, Position] = snapshot.positions if snapshot else {}
         self.decider = (
-            restore_decider(snapshot.body, partitions=log.partitions, window_ms=settings.window_ms)
+            restore_decider(snapshot.parts, partitions=log.partitions, window_ms=settings.window_ms)
             if snapshot
             else Decider(log.partitions, settings.window_ms)
         )
@@ -124,7 +124,7 @@ class LocalWorker:
         for decided in batch:
             self._positions.update(decided.positions)
         self._state.save(
-            Snapshot(decider_bytes(self.decider), self._positions),
+            Snapshot(decider_parts(self.decider), self._positions),
             [v for decided in batch for v in decided.verdicts if is_effect(v)],
         )
         self.progress.windows += len(batch)

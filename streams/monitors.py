@@ -32,6 +32,6 @@ class Monitors:
         return {"spend": self.spend.state(), "drift": self.drift.state()}
 
     @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> "Monitors":
+    def restore(cls, state: Mapping[str, Any], drift: bytes) -> "Monitors":
         """The inverse of `state`."""
-        return cls(Spend.restore(state["spend"]), DriftWatch.restore(state["drift"]))
+        return cls(Spend.restore(state["spend"]), DriftWatch.restore(state["drift"], drift))

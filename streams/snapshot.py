@@ -7,19 +7,23 @@ import msgspec
 
 from analytics.evidence.rollout import RolloutEvidence
 from analytics.types import Verdict
+from streams.codec import pack, unpack
 from streams.decide import Decider
 from streams.monitors import Monitors
 from streams.partial import Cohort
 from streams.rollout_specs import specs_of, tree_of
 from streams.rollout_watch import Level, RolloutWatch, attempt_alpha
 from streams.series import UnitSeries
-from streams.state import StateStore, pack, unpack
+from streams.state import StateStore
 from wire.desired import Desired, Policy, Release, Rollout, from_json, to_json
 
 
-def decider_bytes(decider: Decider) -> bytes:
-    """Everything the decider knows of decided windows. Markers not yet decided are re-read."""
-    return pack(
+def decider_parts(decider: Decider) -> dict[str, bytes]:
+    """Everything the decider knows of decided windows. Markers not yet decided are re-read.
+
+    What changes seldom is a part of its own, and the same object until it changes.
+    """
+    stages = pack(
         {
             "decided_until_ms": decider.decided_until_ms,
             "desired": to_json(decider.desired) if decider.desired else b"",
@@ -29,15 +33,16 @@ def decider_bytes(decider: Decider) -> bytes:
             "monitors": decider.monitors.state(),
         }
     )
+    return {"stages": stages, "drift": decider.monitors.drift.monitor_bytes()}
 
 
-def restore_decider(body: bytes, *, partitions: int, window_ms: int) -> Decider:
-    """The inverse of `decider_bytes`."""
-    state = unpack(body)
+def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int) -> Decider:
+    """The inverse of `decider_parts`."""
+    state = unpack(parts["stages"])
     return Decider(
         partitions=partitions,
         window_ms=window_ms,
-        monitors=Monitors.restore(state["monitors"]),
+        monitors=Monitors.restore(state["monitors"], parts["drift"]),
         desired=from_json(state["desired"]) if state["desired"] else None,
         pending=[from_json(d) for d in state["pending"]],
         watches={name: _restore_watch(w) for name, w in state["watches"].items()},
@@ -51,7 +56,7 @@ def last_desired(state: StateStore) -> Desired | None:
     snapshot = state.load()
     if snapshot is None:
         return None
-    saved = unpack(snapshot.body)
+    saved = unpack(snapshot.parts["stages"])
     bodies = [*saved["pending"], saved["desired"]]
     known = [from_json(body) for body in bodies if body]
     return max(known, key=lambda d: d.effective_ms) if known else None

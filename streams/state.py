@@ -9,17 +9,16 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import numpy as np
 
 from analytics.types import Verdict
 from streams.decide import Position
 from streams.log.base import Record
 
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshot (part TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS position (
   partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, log_time BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS effect (
@@ -32,9 +31,9 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Decider state, and where every partition resumes under it."""
+    """State by part, and where every partition resumes under it."""
 
-    body: bytes
+    parts: dict[str, bytes]
     positions: dict[int, Position]
 
 
@@ -43,6 +42,7 @@ class StateStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._saved: dict[str, bytes] = {}  # a part that is the same object is not written again
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # WAL so that readers never wait; FULL because a snapshot is a promise
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _TABLES)
@@ -50,19 +50,22 @@ class StateStore:
     def load(self) -> Snapshot | None:
         """The newest snapshot, or None."""
         with self._lock:
-            found = self._db.execute("SELECT body FROM snapshot").fetchone()
+            parts = dict(self._db.execute("SELECT part, body FROM snapshot").fetchall())
             rows = self._db.execute(
                 "SELECT partition, next_offset, log_time FROM position"
             ).fetchall()
-        if found is None:
+        if not parts:
             return None
-        return Snapshot(found[0], {p: Position(o, msgspec.msgpack.decode(t)) for p, o, t in rows})
+        return Snapshot(parts, {p: Position(o, msgspec.msgpack.decode(t)) for p, o, t in rows})
 
     def save(self, snapshot: Snapshot, effects: Iterable[Verdict]) -> None:
-        """Replace the snapshot and owe the effects, together."""
+        """Replace what changed of the snapshot and owe the effects, together."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?)", (snapshot.body,))
+            self._db.executemany(
+                "INSERT OR REPLACE INTO snapshot VALUES (?, ?)",
+                [(k, v) for k, v in snapshot.parts.items() if self._saved.get(k) is not v],
+            )
             self._db.executemany(
                 "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
                 [
@@ -75,6 +78,7 @@ class StateStore:
                 [(v.verdict_id, msgspec.msgpack.encode(v)) for v in effects],
             )
             self._db.execute("COMMIT")
+            self._saved = dict(snapshot.parts)
 
     def owed(self) -> list[Verdict]:
         """Verdicts that nobody has taken on yet, oldest first."""
@@ -106,36 +110,3 @@ class StateStore:
         """Release the file."""
         with self._lock:
             self._db.close()
-
-
-def pack(state: object) -> bytes:
-    """Plain values, dataclasses and numpy arrays as msgpack, bit for bit."""
-    return msgspec.msgpack.encode(state, enc_hook=_encode_array)
-
-
-def unpack(body: bytes) -> Any:  # noqa: ANN401  # the shape is the packer's
-    """The inverse of `pack` for plain values and arrays."""
-    return _decode_arrays(msgspec.msgpack.decode(body))
-
-
-def _encode_array(value: object) -> object:
-    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
-        return {"__text__": value.tolist()}
-    if isinstance(value, np.ndarray):
-        return {"__array__": [value.dtype.str, list(value.shape), value.tobytes()]}
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"state holds a {type(value).__name__}")
-
-
-def _decode_arrays(value: Any) -> Any:  # noqa: ANN401  # the shape is the packer's
-    if isinstance(value, dict):
-        if "__array__" in value:
-            dtype, shape, body = value["__array__"]
-            return np.frombuffer(body, dtype).reshape(shape).copy()
-        if "__text__" in value:
-            return np.array(value["__text__"])
-        return {key: _decode_arrays(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode_arrays(item) for item in value]
-    return value

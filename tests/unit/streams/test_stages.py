@@ -13,7 +13,7 @@ from streams.local_worker import LocalWorker, WorkerSettings, replay
 from streams.log.base import Append, Record
 from streams.log.memory import MemoryLog
 from streams.rows import Columns
-from streams.snapshot import decider_bytes
+from streams.snapshot import decider_parts
 from streams.state import StateStore
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
 from wire.errors import TransientError
@@ -145,15 +145,15 @@ def test_a_restart_at_any_moment_changes_nothing(tmp_path: Path, stops: int) -> 
     last = replay(records(log), partitions=partitions, window_ms=WINDOW_MS, horizon_ms=86_400_000)
     assert [d.window_start_ms for d in last] == [d.window_start_ms for d in expected]
     assert seen[-1] == verdicts(expected)[-1]
-    assert decider_bytes(worker.decider) == decider_bytes_of_replay(log)
+    assert decider_parts(worker.decider) == parts_of_replay(log)
     state.close()
 
 
-def decider_bytes_of_replay(log: MemoryLog) -> bytes:
+def parts_of_replay(log: MemoryLog) -> dict[str, bytes]:
     fresh = LocalWorker(log, MemorySink(), StateStore(Path(":memory:")), SETTINGS)
     while fresh.step():
         pass
-    return decider_bytes(fresh.decider)
+    return decider_parts(fresh.decider)
 
 
 def test_a_store_that_is_away_loses_nothing(tmp_path: Path) -> None:
