@@ -1,0 +1,44 @@
+"""``holdfast up``: run the node in the foreground."""
+
+import signal
+import threading
+from pathlib import Path
+
+from holdfast.cli import give, tell
+from holdfast.config import load
+from holdfast.folder import Folder
+from holdfast.supervise import Node
+
+
+def run_up(
+    directory: Path | None, gitops_url: str | None, *, as_json: bool, **ports: int | None
+) -> int:
+    """Start both processes, keep them running, stop them on SIGTERM or SIGINT."""
+    settings = load(dir=directory, gitops_url=gitops_url, **ports)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    node = Node(settings)
+    tell("starting store and service …")
+    try:
+        said = node.start()
+        password = Folder(node.settings.dir).store_passwords()["analyst"]
+        give(
+            {"ready": True, **said, "analyst_user": "analyst"},
+            as_json=as_json,
+            text="\n".join(
+                [
+                    f"uploads      http://{settings.host}:{said['http_port']}/v1/telemetry",
+                    f"gRPC         {settings.host}:{said['grpc_port']}",
+                    f"health       http://{settings.host}:{said['http_port']}/readyz",
+                    f"ClickHouse   http://127.0.0.1:{said['store_port']}  user analyst",
+                    f"password     {password}",
+                    f"config key   {said['release_config_key']}",
+                    "stop with Ctrl-C",
+                ]
+            ),
+        )
+        node.keep(stopped.is_set)
+    finally:
+        node.stop()
+    return 0
