@@ -5,9 +5,8 @@ its label (agreement with the consensus) in one upload. The vendor travels as th
 (``QC``, ``EX``), so strata over `region` are strata over vendors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from sdk_stub.arm import Arm
 from sdk_stub.batch import SDK_VERSION
 from sdk_stub.fleet import Outgoing
-from sdk_stub.recorded import read_runs
+from sdk_stub.recorded import Run
 from sdk_stub.scenarios import SCENARIOS, Units
 from wire.errors import PermanentError
 from wire.pb import telemetry_pb2 as pb
@@ -40,7 +39,7 @@ class ReplayIdentity:
 
 
 class Replay:
-    """A scenario of a folder of recordings, cut into windows.
+    """A scenario of recorded runs, cut into windows.
 
     `says_enrolled=False` leaves the enrolments out: a scenario that mixes the arms unequally on
     purpose fails the assignment check, which is right and may not be the question.
@@ -48,7 +47,7 @@ class Replay:
 
     def __init__(
         self,
-        folder: Path,
+        runs: Sequence[Run],
         scenario: str,
         identity: ReplayIdentity,
         *,
@@ -61,7 +60,7 @@ class Replay:
             raise PermanentError(
                 "unknown_scenario", "there is no such scenario", accepted=", ".join(SCENARIOS)
             )
-        units = SCENARIOS[scenario](read_runs(folder), device, rng)
+        units = SCENARIOS[scenario](runs, device, rng)
         self.units: Units = units.take(rng.permutation(len(units)))
         self._identity = identity
         self._rng = rng

@@ -67,7 +67,7 @@ def small(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("scenario", ["same-model", "upgrade", "mixed-vendors"])
 def test_any_folder_of_the_two_files_replays(small: Path, scenario: str) -> None:
     def bodies() -> list[bytes]:
-        replay = Replay(small, scenario, IDENTITY, rng=rng(2), windows=7)
+        replay = Replay(read_runs(small), scenario, IDENTITY, rng=rng(2), windows=7)
         return [u.body for w in replay.windows() for u in replay.uploads(w, START_MS)]
 
     uploads = _parse(bodies())
@@ -85,7 +85,7 @@ def test_any_folder_of_the_two_files_replays(small: Path, scenario: str) -> None
 
 def test_latencies_are_sent_in_both_arms_or_in_none(small: Path) -> None:
     def timed(scenario: str) -> float:
-        replay = Replay(small, scenario, IDENTITY, rng=rng(2))
+        replay = Replay(read_runs(small), scenario, IDENTITY, rng=rng(2))
         return float(np.isfinite(replay.units.latency_ms).sum())
 
     assert timed("same-model") == 10
@@ -94,7 +94,7 @@ def test_latencies_are_sent_in_both_arms_or_in_none(small: Path) -> None:
 
 def test_a_missing_folder_or_scenario_is_named(small: Path, tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="unknown_scenario"):
-        Replay(small, "downgrade", IDENTITY, rng=rng())
+        Replay(read_runs(small), "downgrade", IDENTITY, rng=rng())
     with pytest.raises(PermanentError, match="recorded_runs_missing"):
         read_runs(tmp_path / "nowhere")
 
@@ -112,21 +112,21 @@ def test_the_recordings_say_what_they_are_known_to_say() -> None:
 @needs_recordings
 @pytest.mark.parametrize(
     ("scenario", "low", "high"),
-    [("same-model", -0.01, 0.01), ("upgrade", -0.17, -0.13), ("mixed-vendors", 0.02, 0.05)],
+    [("same-model", -0.01, 0.01), ("upgrade", -0.17, -0.13), ("mixed-vendors", -0.05, -0.02)],
 )
 def test_the_scenarios_differ_in_agreement_as_the_models_do(
     scenario: str, low: float, high: float
 ) -> None:
-    units = Replay(DATA, scenario, IDENTITY, rng=rng(1)).units
+    units = Replay(read_runs(DATA), scenario, IDENTITY, rng=rng(1)).units
 
     assert low < _agreement(units, Arm.CANDIDATE) - _agreement(units, Arm.CONTROL) < high
 
 
 @needs_recordings
 def test_mixed_vendors_differ_between_strata_and_not_within_them() -> None:
-    units = Replay(DATA, "mixed-vendors", IDENTITY, rng=rng(1)).units
+    units = Replay(read_runs(DATA), "mixed-vendors", IDENTITY, rng=rng(1)).units
 
-    for region, candidate_share in (("QC", 0.8), ("EX", 0.2)):
+    for region, candidate_share in (("QC", 0.2), ("EX", 0.8)):
         here = units.take(np.flatnonzero(units.region == region))
         assert abs(_agreement(here, Arm.CANDIDATE) - _agreement(here, Arm.CONTROL)) < 0.012
         assert abs((here.arm == Arm.CANDIDATE).mean() - candidate_share) < 1e-6
