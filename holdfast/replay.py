@@ -5,7 +5,7 @@ that the replay turns, so that equal recordings and an equal seed give an equal 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -69,8 +69,17 @@ class ReplayPlan:
     seed: int = 1
     stratified: bool = True
     device: str = DEVICE
-    windows: int = 60
+    windows: int = 120
     says_enrolled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A log of a scenario's uploads: all its records, and how many uploads were refused."""
+
+    records: Sequence[Record]
+    uploads: int
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +105,18 @@ class ReplayResult:
 
     plan: ReplayPlan
     uploads: int
-    rejected: int
+    refused: int
     judged: Judgement
     alone: dict[str, Judgement] = field(default_factory=dict)
 
 
 def replay_runs(runs: Sequence[Run], plan: ReplayPlan, *, each_alone: bool = True) -> ReplayResult:
     """Send the scenario's uploads through the road, and judge. Raises PermanentError."""
+    return judge(write(runs, plan), plan, each_alone=each_alone)
+
+
+def write(runs: Sequence[Run], plan: ReplayPlan) -> Written:
+    """The log of a scenario. How it is stratified later makes no difference to it."""
     made = Replay(
         runs,
         plan.scenario,
@@ -112,16 +126,28 @@ def replay_runs(runs: Sequence[Run], plan: ReplayPlan, *, each_alone: bool = Tru
         device=plan.device,
         says_enrolled=plan.says_enrolled,
     )
-    desired = desired_of(GUARDRAILS, stratified=plan.stratified)
-    log, rejected = _written(made, desired)
-    records = log.read(0, 0, bytes_max=1 << 40)
-    judged = _judged(records, desired, plan.windows)
+    log, clock = MemoryLog(), _Clock(desired_of(GUARDRAILS, stratified=plan.stratified))
+    committer = Committer(log=log, desired=clock, now_ms=clock, writer="replay")
+    refused = 0
+    for window in made.windows():
+        group = [
+            Sent(Encoding.PROTOBUF, upload.body, upload.app_id)
+            for upload in made.uploads(window, clock.ms)
+        ]
+        for start in range(0, len(group), _GROUP_MAX):
+            refused += _commit(committer, group[start : start + _GROUP_MAX])
+        clock.ms += WINDOW_MS
+    _commit(committer, [])  # a tick past the last window closes it
+    return Written(log.read(0, 0, bytes_max=1 << 40), len(made.units), refused)
+
+
+def judge(written: Written, plan: ReplayPlan, *, each_alone: bool = True) -> ReplayResult:
+    """What the stages say of a log."""
     alone = {
-        g.metric: _judged(records, desired_of((g,), stratified=plan.stratified), plan.windows)
-        for g in GUARDRAILS
-        if each_alone
+        g.metric: _judged(written.records, plan, (g,)) for g in (GUARDRAILS if each_alone else ())
     }
-    return ReplayResult(plan, len(made.units), rejected, judged, alone)
+    judged = _judged(written.records, plan, GUARDRAILS)
+    return ReplayResult(plan, written.uploads, written.refused, judged, alone)
 
 
 def desired_of(guardrails: tuple[Guardrail, ...], *, stratified: bool) -> Desired:
@@ -174,24 +200,6 @@ class _Clock:
         return self.desired
 
 
-def _written(made: Replay, desired: Desired) -> tuple[MemoryLog, int]:
-    """A log with all uploads, window by window, and how many of them were refused."""
-    log, clock = MemoryLog(), _Clock(desired)
-    committer = Committer(log=log, desired=clock, now_ms=clock, writer="replay")
-    rejected = 0
-    for number, window in enumerate(made.windows()):
-        clock.ms = START_MS + number * WINDOW_MS
-        group = [
-            Sent(Encoding.PROTOBUF, upload.body, upload.app_id)
-            for upload in made.uploads(window, clock.ms)
-        ]
-        for start in range(0, len(group), _GROUP_MAX):
-            rejected += _commit(committer, group[start : start + _GROUP_MAX])
-    clock.ms += WINDOW_MS
-    _commit(committer, [])  # a tick past the last window closes it
-    return log, rejected
-
-
 def _commit(committer: Committer, group: list[Sent]) -> int:
     outcomes = committer.commit(group, early={}, with_tick=not group)
     if isinstance(outcomes, TransientError):
@@ -202,8 +210,11 @@ def _commit(committer: Committer, group: list[Sent]) -> int:
     )
 
 
-def _judged(records: Sequence[Record], desired: Desired, windows: int) -> Judgement:
-    """The stages over the log, under this desired state."""
+def _judged(
+    records: Sequence[Record], plan: ReplayPlan, guardrails: tuple[Guardrail, ...]
+) -> Judgement:
+    """The stages over the log, under a policy of these guardrails."""
+    desired = desired_of(guardrails, stratified=plan.stratified)
     control = Segment(Kind.CONTROL, START_MS, "replay", control=to_json(desired))
     log = MemoryLog()
     log.append([Append(0, encode(control), START_MS)])
@@ -215,9 +226,9 @@ def _judged(records: Sequence[Record], desired: Desired, windows: int) -> Judgem
         horizon_ms=desired.policy.accepted_age_ms,
     )
     verdicts = [v for d in decided for v in d.verdicts if v.kind is VerdictKind.RELEASE]
-    if not verdicts or len(decided) != windows:
+    if not verdicts or len(decided) != plan.windows:
         raise PermanentError("replay_incomplete", "not every window was judged")
     breach = next((v for v in verdicts if v.outcome is Outcome.BREACH), None)
     last: Verdict = breach or verdicts[-1]
     number = None if breach is None else (breach.window_start_ms - START_MS) // WINDOW_MS + 1
-    return Judgement(last.outcome, replace(last.arithmetic), number)
+    return Judgement(last.outcome, last.arithmetic, number)
