@@ -40,18 +40,24 @@ class DemoPlan:
 
     seed: int = 1
     fault: str = "latency"
-    phones: int = 20_000
-    share: float = 0.25
+    phones: int = 5_000
+    share: float = 0.4
+    healthy_share: float = 0.4
+    """Of the phones of the two models whose candidate is healthy."""
+    regions: tuple[str, ...] = REGIONS
+    adoption_ms: int = 5_000
+    gap_ms: int = 20_000
+    idle_gap_ms: int = 60_000
     clocks: Clocks = field(
         default_factory=lambda: Clocks(
-            window_ms=500,
+            window_ms=1000,
             observation_ms=1500,
             cohort_ms=500,
             silence_grace_ms=2000,
             drift_window_ms=5000,
         )
     )
-    seconds_max: float = 45.0
+    seconds_max: float = 90.0
     quiet_seconds: float = 20.0
     send_times: int = 1
     grpc_share: float = 0.1
@@ -98,12 +104,16 @@ class DemoResult:
         return found and (self.recovered or not wanted) and self.balance_difference == 0
 
 
-def models(share: float) -> tuple[Model, ...]:
+def models(plan: DemoPlan) -> tuple[Model, ...]:
     """Three models of three apps, each with a candidate."""
-    return (
-        Model("keyboard", "next-word", "1.4.0", "1.5.0", share),
-        Model("camera", "scene-labels", "3.1.0", "3.2.0", share),
-        Model("assistant", "wake-word", "0.8.2", "0.9.0", share),
+    names = (
+        ("keyboard", "next-word", "1.4.0", "1.5.0"),
+        ("camera", "scene-labels", "3.1.0", "3.2.0"),
+        ("assistant", "wake-word", "0.8.2", "0.9.0"),
+    )
+    return tuple(
+        Model(*name, plan.share if i == plan.seed % len(names) else plan.healthy_share)
+        for i, name in enumerate(names)
     )
 
 
@@ -129,7 +139,7 @@ class Demo:
                 field="fault",
                 accepted=", ".join(FAULTS),
             )
-        self.bad = models(self.plan.share)[self.plan.seed % 3]
+        self.bad = models(self.plan)[self.plan.seed % 3]
 
     @property
     def gitops(self) -> Path:
@@ -151,7 +161,7 @@ class Demo:
                 grpc_port=0,
                 store_port=0,
                 gitops_url=str(self.gitops),
-                gitops_poll_s=0.25,
+                gitops_poll_s=0.5,
                 slack_webhook_url=slack.url,
                 tick_s=0.25,
             )
@@ -180,11 +190,11 @@ class Demo:
         folder.create()
         policy = policy_text(
             self.plan.clocks,
-            regions=REGIONS,
-            apps=tuple(m.app_id for m in models(self.plan.share)),
+            regions=self.plan.regions,
+            apps=tuple(m.app_id for m in models(self.plan)),
             dry_run=False,
         )
-        make_repository(self.gitops, repository_files(models(self.plan.share), policy))
+        make_repository(self.gitops, repository_files(models(self.plan), policy))
 
     def _live(self, said: dict[str, object], store: Client, node: Node) -> None:
         """Let the fleet live until the story is over, and watch it."""
@@ -192,15 +202,22 @@ class Demo:
         over = threading.Event()
         settings = RunSettings(
             base_url=f"http://127.0.0.1:{said['http_port']}",
-            keys={m.app_id: keys.create(m.app_id) for m in models(self.plan.share)},
+            keys={m.app_id: keys.create(m.app_id) for m in models(self.plan)},
             seed=self.plan.seed,
             fault=self.plan.fault,
             target=FaultTarget(self.bad.model_id, self.bad.candidate),
-            fleet=FleetSettings(phones=self.plan.phones, regions=REGIONS),
+            fleet=FleetSettings(
+                phones=self.plan.phones,
+                regions=self.plan.regions,
+                adoption_ms=self.plan.adoption_ms,
+                gap_ms=self.plan.gap_ms,
+                idle_gap_ms=self.plan.idle_gap_ms,
+            ),
             grpc_target=f"127.0.0.1:{said['grpc_port']}",
             grpc_share=self.plan.grpc_share,
             send_times=self.plan.send_times,
             poll_ms=250,
+            gzip=False,  # sender and server share this machine's cores
         )
         self._began_s = time.monotonic()
         fleet = threading.Thread(target=self._run_fleet, args=(settings, over), daemon=True)
@@ -208,7 +225,7 @@ class Demo:
         self.tell(f"{3 * self.plan.phones} phones, fault: {self.plan.fault}")
         while not self._is_over(store) and fleet.is_alive():
             node.look()
-            time.sleep(0.25)
+            time.sleep(0.5)
         over.set()
         fleet.join(30.0)
         time.sleep(SETTLE_S)

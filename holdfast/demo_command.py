@@ -16,7 +16,7 @@ def run_demo(seed: int, fault: str, directory: Path, *, fast: bool, as_json: boo
         shutil.rmtree(directory)
     plan = DemoPlan(seed=seed, fault=fault)
     if fast:
-        plan = replace(plan, phones=10_000, quiet_seconds=12.0)
+        plan = replace(plan, phones=4_000, quiet_seconds=12.0)
     demo = Demo(plan, directory.resolve(), tell)
     result = demo.run()
     give(_as_json(result), as_json=as_json, text=_text(result, directory))

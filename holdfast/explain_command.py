@@ -36,7 +36,7 @@ def explanation(row: Row) -> str:
         f"verdict         {row['verdict_id']}   incident {row['incident_id']}",
         f"input sha256    {row['input_sha256']}",
         f"policy sha256   {row['policy_sha256']}",
-        "The same log gives the same numbers, bit for bit; see docs/evidence.md for what is proven.",
+        "The same log gives the same numbers, bit for bit. What is proven: docs/evidence.md.",
     ]
     return "\n".join(line for line in lines if line is not None)
 
@@ -68,5 +68,7 @@ def _others(a: Mapping[str, object]) -> str | None:
     metrics = a["metrics"]
     if not isinstance(metrics, dict) or not metrics:
         return None
-    listed = [f"{k} {v:.2f}" for k, v in sorted(metrics.items()) if isinstance(v, float)]
+    # a day block that no phone has reached yet says nothing
+    told = {k: v for k, v in metrics.items() if isinstance(v, float) and "@" not in k}
+    listed = [f"{k} {v:.2f}" for k, v in sorted(told.items())]
     return "all guardrails  " + "\n                ".join(listed)
