@@ -52,11 +52,17 @@ class Performer:
         if self.messenger is not None:
             self.outbox.queue([effect], now_ms=now_ms)
 
-    def step(self, desired: Desired, *, now_ms: int) -> int:
-        """Do what is due under the given desired state; how many effects were tried."""
+    def step(self, desired: Desired | None, *, now_ms: int) -> int:
+        """Do what is due under the desired state; how many effects were tried.
+
+        Without a desired state (no good one was ever read) nothing is rolled back, but told.
+        """
         tried = 0
+        with_dry_runs = desired is not None and not desired.policy.gate.dry_run
         for _ in range(2):  # the effects, then the messages that follow from them
-            for entry in self.outbox.due(now_ms, with_dry_runs=not desired.policy.gate.dry_run):
+            for entry in self.outbox.due(now_ms, with_dry_runs=with_dry_runs):
+                if desired is None and entry.effect.action is Action.ROLLBACK:
+                    continue
                 if entry.effect.action is Action.SLACK and self.messenger is None:
                     continue  # nobody to tell now; a later start may have somebody
                 tried += 1
@@ -92,7 +98,7 @@ class Performer:
             return None
         return _effect(verdict, Action.SLACK, alert_message(verdict), verdict.kind.value)
 
-    def _do(self, entry: Entry, desired: Desired, now_ms: int) -> None:
+    def _do(self, entry: Entry, desired: Desired | None, now_ms: int) -> None:
         try:
             result, next_ms = self._outcome(entry, desired, now_ms)
         except TransientError as error:
@@ -102,7 +108,7 @@ class Performer:
         self.outbox.record(entry, result, now_ms=now_ms, next_ms=next_ms, then=then)
 
     def _outcome(
-        self, entry: Entry, desired: Desired, now_ms: int
+        self, entry: Entry, desired: Desired | None, now_ms: int
     ) -> tuple[ActionResult, int | None]:
         match entry.effect.action:
             case Action.SLACK:
@@ -111,6 +117,7 @@ class Performer:
             case Action.RECOVERY:
                 return ActionResult(State.DONE, detail=decoded(entry).arithmetic.reason), None
             case Action.ROLLBACK:
+                assert desired is not None, "step skips rollbacks without a state"  # noqa: S101
                 return self._roll_back(decoded(entry), desired, now_ms)
 
     def _roll_back(

@@ -161,8 +161,7 @@ class Service:
             for verdict in state.owed():
                 performer.receive([verdict], now_ms=now_ms())
                 state.taken(verdict.verdict_id)
-            desired = self._watch.current()
-            if desired is not None and performer.step(desired, now_ms=now_ms()):
+            if performer.step(self._watch.current(), now_ms=now_ms()):
                 look_at_ms = 0  # our own commit changes what is desired
             writer = self._report_actions(writer)
             if look_at_ms:

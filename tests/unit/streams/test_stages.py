@@ -74,9 +74,10 @@ def verdicts(decided: list[Decided]) -> list[Verdict]:
 def counts(decided: list[Decided]) -> Counter[tuple[str, str]]:
     total: Counter[tuple[str, str]] = Counter()
     for d in decided:
-        rows = d.rows["ingest_window"]
-        for unit, outcome, count in zip(rows["unit"], rows["outcome"], rows["count"], strict=True):  # type: ignore[call-overload]
-            total[unit, outcome] += int(count)
+        table = d.rows["ingest_window"]
+        unit, outcome, count = (np.asarray(table[name]) for name in ("unit", "outcome", "count"))
+        for u, o, c in zip(unit.tolist(), outcome.tolist(), count.tolist(), strict=True):
+            total[u, o] += c
     return total
 
 
