@@ -1,0 +1,207 @@
+"""What the server costs, from accepted bytes to rows in ClickHouse: `python -m bench.e2e`.
+
+CPU-seconds of the node's two processes, so that the load of the machine matters little. The
+uploads are made before and sent by a process of its own, which is not counted. What the node
+spends while nothing happens is measured first and taken off.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.evidence_step import evidence_seconds
+from bench.node import Bench, running_node, wait_until
+from bench.processes import SendingProcess, cpu_seconds, resident_mb, started
+from bench.profile import Sampler, describe, hottest
+from bench.report import Report, Result
+from bench.uploads import APP, METRICS, Order, repository
+from store import queries
+from wire.errors import PermanentError, TransientError
+
+_MILLION: Final = 1e6
+_ROWS: Final = 100
+_SETTLE_S: Final = 3.0
+_WARM_UPLOADS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to send, and how long to watch an idle node before."""
+
+    uploads: int = 20_000
+    window_ms: int = 60_000
+    idle_s: float = 15.0
+    spread_ms: int = 600_000
+    profile: bool = False
+
+
+@dataclass(slots=True)
+class Road:
+    """What the whole road cost. CPU by process: per second idle, and net of that."""
+
+    idle: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
+    events: int = 0
+    series: int = 0
+    rss_mb: float = 0.0
+    pss_mb: float = 0.0
+    sending_s: float = 0.0
+    stacks: dict[str, Counter[tuple[str, ...]]] = field(default_factory=dict)
+
+
+def measure_road(plan: Plan, folder: Path) -> Road:
+    """Send, wait until the store has every event once, and read the CPU."""
+    road = Road(events=plan.uploads * _ROWS)
+    files = repository(plan.window_ms)
+    with running_node(folder, files) as bench:
+        key = bench.key(APP)
+        order = Order(bench.base_url, key, plan.uploads, _ROWS, spread_ms=plan.spread_ms)
+        with SendingProcess(order) as sending:
+            time.sleep(_SETTLE_S)  # start-up is over
+            _watch_idle(road, bench, plan.idle_s)
+            sampler = Sampler(bench.pids(), folder)
+            if plan.profile and not sampler.start():
+                print("no profile: py-spy is not installed (uv pip install py-spy)")
+            before, began_s = bench.cpu_seconds(), time.monotonic()
+            road.sending_s = sending.send().seconds
+            _wait_for(bench, road.events, plan.window_ms)
+            after, took_s = bench.cpu_seconds(), time.monotonic() - began_s
+            road.stacks = sampler.stop()
+        road.spent = {n: after[n] - before[n] - took_s * road.idle[n] for n in after}
+        road.series = _series(bench)
+    return road
+
+
+def _watch_idle(road: Road, bench: Bench, idle_s: float) -> None:
+    before, began_s = bench.cpu_seconds(), time.monotonic()
+    time.sleep(idle_s)
+    after, took_s = bench.cpu_seconds(), time.monotonic() - began_s
+    road.idle = {name: (after[name] - before[name]) / took_s for name in after}
+    sizes = [resident_mb(pid) for pid in bench.pids().values()]
+    road.rss_mb, road.pss_mb = sum(rss for rss, _ in sizes), sum(pss for _, pss in sizes)
+
+
+def _wait_for(bench: Bench, events: int, window_ms: int) -> None:
+    """Until the store has them. One question a second: questions cost the store, too."""
+    store = bench.store()
+    stored = 0
+
+    def done() -> bool:
+        nonlocal stored
+        time.sleep(1.0)
+        try:
+            stored = queries.events_stored(store)
+        except (PermanentError, TransientError):
+            return False  # the tables come with the first window
+        return stored >= events
+
+    wait_until(done, timeout_s=60 + 3 * window_ms / 1000, what="events in the store")
+    if stored != events:
+        raise RuntimeError(f"{stored} events in the store, {events} were sent")
+
+
+def _series(bench: Bench) -> int:
+    names = "rollout_id, step, arm, platform, device_tier, region, model_version, metric"
+    sql = f"SELECT uniqExact({names}) FROM hf_store.metric_window"  # noqa: S608  # the names above
+    return int(str(bench.store().rows(sql)[0][0]))
+
+
+def ingest_rate(uploads: int, folder: Path) -> float:
+    """Durable uploads per CPU-second of one ingest process that does nothing else."""
+    arguments = [str(folder)]
+    with started("bench.ingest_alone", arguments, ready=lambda line: "http_port" in line) as (
+        process,
+        line,
+    ):
+        said = json.loads(line)
+        url = f"http://127.0.0.1:{said['http_port']}"
+        with SendingProcess(Order(url, said["key"], _WARM_UPLOADS, _ROWS, seed=2)) as warming:
+            warming.send()
+        with SendingProcess(Order(url, said["key"], uploads, _ROWS)) as sending:
+            before = cpu_seconds(process.pid)
+            sending.send()
+            return uploads / (cpu_seconds(process.pid) - before)
+
+
+def help_seconds(times: int) -> list[float]:
+    """CPU-seconds of ``holdfast --help``, one process each."""
+    command = [sys.executable, "-m", "holdfast", "--help"]
+    seconds = []
+    for _ in range(times):
+        began_s = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.monotonic() - began_s)
+    return seconds
+
+
+def run(plan: Plan) -> tuple[Report, Road]:
+    """All figures."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
+        root = Path(folder)
+        (root / "alone").mkdir()
+        road = measure_road(plan, root)
+        rate = ingest_rate(plan.uploads, root / "alone")
+    waited = help_seconds(5)
+    step_s = evidence_seconds()
+    millions = road.events / _MILLION
+    cost = sum(road.spent.values()) / millions
+    results = [
+        Result("A10", "server, ingest to ClickHouse", cost, "CPU-s per 1e6 events", ("<=", 4.0),
+               road.events),
+        *(
+            Result("A10", f"of it: {name}", spent / millions, "CPU-s per 1e6 events", None,
+                   road.events)
+            for name, spent in road.spent.items()
+        ),
+        Result("A10", f"series of {METRICS} metrics", road.series, "series", (">=", 1000)),
+        *(
+            Result("A10", f"idle: {name}", 60 * idle, "CPU-s per minute")
+            for name, idle in road.idle.items()
+        ),
+        Result("A10", "durable ingest alone", rate, "uploads per CPU-s", (">=", 8000),
+               plan.uploads),
+        Result("A10", "idle memory, both processes, RSS", road.rss_mb, "MB", ("<=", 600)),
+        Result("A10", "idle memory, both processes, PSS", road.pss_mb, "MB"),
+        Result("A10", "holdfast --help, median", statistics.median(waited), "s", ("<=", 0.3),
+               len(waited), min(waited), max(waited)),
+        Result("A10", "evidence step, 10,000 release x stratum, 6 metrics", step_s, "CPU-s",
+               ("<=", 2.0)),
+    ]  # fmt: skip
+    return Report("e2e", results), road
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print; 0 if every bound holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--window-ms", type=int, default=60_000)
+    parser.add_argument("--fast", action="store_true", help="200,000 events, windows of 5 s")
+    parser.add_argument("--profile", action="store_true", help="where the time goes (py-spy)")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    plan = Plan(
+        uploads=(200_000 if given.fast else given.events) // _ROWS,
+        window_ms=5_000 if given.fast else given.window_ms,
+        idle_s=5.0 if given.fast else 15.0,
+        profile=given.profile,
+    )
+    report, road = run(plan)
+    for name, stacks in road.stacks.items():
+        print("\n".join([f"{name}: where the time goes", *describe(stacks)]), file=sys.stderr)
+    if road.stacks:
+        most = max(road.spent, key=lambda name: road.spent[name])
+        print(f"next to speed up: {most}, {hottest(road.stacks[most])}", file=sys.stderr)
+    return report.give(as_json=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

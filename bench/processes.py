@@ -1,0 +1,103 @@
+"""What processes cost, from /proc, and the sending process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from bench.uploads import Order, Sent
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, of its threads, and of the children that it has reaped."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(number) for number in fields[11:15]) / _TICKS
+
+
+def resident_mb(pid: int) -> tuple[float, float]:
+    """RSS, and PSS (what is shared counts in parts)."""
+    sizes = {"Rss": 0, "Pss": 0}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name in sizes:
+            sizes[name] = int(rest.split()[0])
+    return sizes["Rss"] / 1024, sizes["Pss"] / 1024
+
+
+@dataclass(slots=True)
+class SendingProcess:
+    """A separate process that has made its uploads and waits for the word."""
+
+    order: Order
+    _popen: subprocess.Popen[str] = field(init=False)
+
+    def __enter__(self) -> Self:
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", "bench.uploads"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
+        self._say(msgspec.json.encode(self.order).decode())
+        if self._line() != "ready":
+            raise RuntimeError("the sending process did not get ready")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._popen.poll() is None:
+            self._popen.kill()
+        self._popen.communicate()
+
+    def send(self) -> Sent:
+        """Send everything; every upload must have been taken whole."""
+        self._say("go")
+        sent = msgspec.json.decode(self._line(), type=Sent)
+        if sent.refused or sent.rows_refused or sent.acknowledged != self.order.uploads:
+            raise RuntimeError(f"not all uploads were taken: {sent}")
+        return sent
+
+    def _say(self, line: str) -> None:
+        assert self._popen.stdin is not None, "opened with a pipe"  # noqa: S101
+        self._popen.stdin.write(line + "\n")
+        self._popen.stdin.flush()
+
+    def _line(self) -> str:
+        assert self._popen.stdout is not None, "opened with a pipe"  # noqa: S101
+        return self._popen.stdout.readline().strip()
+
+
+@contextmanager
+def started(
+    module: str, arguments: list[str], *, ready: Callable[[str], bool]
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``python -m module`` until the block ends; with the line that it said when it was ready."""
+    popen = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, cwd=_ROOT
+    )
+    try:
+        assert popen.stdout is not None, "opened with a pipe"  # noqa: S101
+        line = popen.stdout.readline()
+        if not ready(line):
+            raise RuntimeError(f"{module} did not start")
+        yield popen, line
+    finally:
+        popen.terminate()
+        popen.wait(20)
+        if popen.stdout:
+            popen.stdout.close()
