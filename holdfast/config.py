@@ -71,7 +71,7 @@ def load(**options: object) -> Settings:
     Raises PermanentError ``settings_invalid``.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    folder = Path(str(given.get("dir") or os.environ.get(PREFIX + "DIR") or Settings().dir))
+    folder = Path(str(given.get("dir") or os.environ.get(PREFIX + "DIR") or "holdfast-data"))
     kept = folder / "settings.json"
     if kept.exists():
         own = json.loads(kept.read_text())

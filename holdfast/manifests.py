@@ -136,10 +136,10 @@ spec:
   costCenter: AI-{model.app_id}
   project: {model.app_id}
   stable:
-    version: {model.stable}
+    version: "{model.stable}"
     digest: {digest_of(model.stable)}
   candidate:
-    version: {model.candidate}
+    version: "{model.candidate}"
     digest: {digest_of(model.candidate)}
   rollout:
     id: {model.model_id}-{model.candidate}

@@ -1,0 +1,134 @@
+"""What Git desires reaches ingest and the log; a broken manifest keeps the last good state."""
+
+from pathlib import Path
+
+import pytest
+
+from actions.desired_files import BrokenManifestsError
+from actions.git_command import GitSettings
+from actions.repository import Repository
+from holdfast.config import git_environment
+from holdfast.example_repo import git, make_repository
+from holdfast.gitops import DesiredWatch
+from holdfast.manifests import Clocks, Model, policy_text, repository_files
+from streams.log.memory import MemoryLog
+from wire.desired import from_json
+from wire.segment import Kind, decode
+
+MODEL = Model("keyboard", "next-word", "1.4.0", "1.5.0", 0.2)
+NOW_MS = 1_790_000_000_123
+
+
+class Told:
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+
+    def __call__(self, commit: str, error: BrokenManifestsError) -> None:
+        self.broken += [str(m) for m in error.mistakes]
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    bare = tmp_path / "gitops.git"
+    policy = policy_text(Clocks(window_ms=1000), regions=("DE",), apps=("keyboard",))
+    make_repository(bare, repository_files((MODEL,), policy))
+    return bare
+
+
+def change(bare: Path, path: str, old: str, new: str) -> None:
+    work = bare.parent / "work"
+    if not work.exists():
+        git("clone", "--quiet", str(bare), str(work))
+    target = work / path
+    assert old in target.read_text()
+    target.write_text(target.read_text().replace(old, new))
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    git(*author, "commit", "--quiet", "--all", "--message", "change", cwd=str(work))
+    git("push", "--quiet", cwd=str(work))
+
+
+def watch_of(remote: Path, told: Told, log: MemoryLog) -> DesiredWatch:
+    settings = GitSettings(
+        remote=str(remote),
+        branch="main",
+        folder=remote.parent / "clone",
+        environment=git_environment(),
+    )
+    return DesiredWatch(Repository(settings), log, "w0", lambda: NOW_MS, told)
+
+
+def controls(log: MemoryLog) -> list[str]:
+    segments = [decode(r.payload) for r in log.read(0, 0, bytes_max=1 << 20)]
+    return [from_json(s.control).commit for s in segments if s.kind is Kind.CONTROL]
+
+
+def test_a_good_state_reaches_ingest_and_the_log_and_holds_from_a_later_window(
+    remote: Path,
+) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+
+    assert watch.look()
+
+    desired = watch.current()
+    assert desired is not None
+    assert controls(log) == [desired.commit]
+    assert desired.effective_ms > NOW_MS
+    assert desired.effective_ms % 1000 == 0
+    assert not watch.look(), "nothing new, nothing written"
+    assert len(controls(log)) == 1
+
+
+def test_a_broken_manifest_keeps_the_last_good_state_and_is_told_once(remote: Path) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+    watch.look()
+    good = watch.current()
+    change(remote, "releases/keyboard-next-word.yaml", "share: 0.2", "share: 0.9")
+
+    assert not watch.look()
+    assert not watch.look()
+
+    assert watch.current() == good
+    assert len(told.broken) == 1
+    assert "spec.rollout.share" in told.broken[0]
+    assert watch.broken
+    assert len(controls(log)) == 1
+
+
+def test_a_mended_manifest_is_taken_again(remote: Path) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+    change(remote, "holdfast/policy.yaml", "alpha: 0.0001", "alpha: nonsense")
+    assert not watch.look()
+    assert watch.current() is None
+    change(remote, "holdfast/policy.yaml", "alpha: nonsense", "alpha: 0.001")
+
+    assert watch.look()
+
+    desired = watch.current()
+    assert desired is not None
+    assert desired.policy.alpha == 0.001
+    assert not watch.broken
+
+
+def test_a_remote_that_is_away_changes_nothing(remote: Path) -> None:
+    watch = watch_of(remote, Told(), MemoryLog(1))
+    watch.look()
+    good = watch.current()
+    remote.rename(remote.parent / "gone.git")
+
+    assert not watch.look()
+
+    assert watch.current() == good
+
+
+def test_a_comment_in_a_manifest_is_no_new_state(remote: Path) -> None:
+    log = MemoryLog(1)
+    watch = watch_of(remote, Told(), log)
+    watch.look()
+    change(remote, "releases/keyboard-next-word.yaml", "# The next-word", "# Our next-word")
+
+    assert not watch.look()
+
+    assert len(controls(log)) == 1
