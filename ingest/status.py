@@ -37,6 +37,8 @@ STATUS: Final[dict[str, Status]] = {
     "decoded_too_large": _TOO_LARGE,
     "ratio_too_high": _TOO_LARGE,
     "rows_max": _TOO_LARGE,
+    "reports_max": _TOO_LARGE,
+    "unknown_fields_max": _TOO_LARGE,
     "content_type_unknown": Status(415, grpc.StatusCode.INVALID_ARGUMENT, "Unknown content type"),
     "content_encoding_unknown": Status(
         415, grpc.StatusCode.INVALID_ARGUMENT, "Unknown content encoding"

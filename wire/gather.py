@@ -12,6 +12,8 @@ from wire.pb.registry import METRICS
 
 ROWS_MAX: Final = 10_000
 """Observations in one upload; more is refused as ``rows_max``."""
+REPORTS_MAX: Final = 1_000
+"""Unit days, and outcome reports, in one upload; more is refused as ``reports_max``."""
 BATCH_ID_BYTES: Final = 16
 
 COLUMNS: Final[tuple[str, ...]] = ("event_offset_ms", "unit_bet", *(m.column for m in METRICS))
@@ -90,6 +92,26 @@ class Gather:
             unit_days=_unit_days(uploads),
             feedback=_feedback(uploads),
         )
+
+
+def check_reports(field: str, count: int) -> None:
+    """Refuse more unit days or outcome reports than one upload may carry."""
+    if count > REPORTS_MAX:
+        raise PermanentError(
+            "reports_max",
+            f"the upload has {count} {field}",
+            field=field,
+            accepted=f"at most {REPORTS_MAX}",
+        )
+
+
+def unknown_fields_max(accepted: str) -> PermanentError:
+    """The error of an upload that is mostly what no schema names."""
+    return PermanentError(
+        "unknown_fields_max",
+        "the upload has too many fields that the schema does not have",
+        accepted=f"at most {accepted} of fields that the schema does not have",
+    )
 
 
 def _join(parts: list[tuple[bytes, int]], column: int) -> NDArray[Any]:

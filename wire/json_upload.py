@@ -16,8 +16,17 @@ import numpy as np
 from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT
 from wire.context import Context
 from wire.errors import PermanentError
-from wire.gather import BATCH_ID_BYTES, COLUMNS, DTYPES, Pieces
+from wire.gather import (
+    BATCH_ID_BYTES,
+    COLUMNS,
+    DTYPES,
+    Pieces,
+    check_reports,
+    unknown_fields_max,
+)
 
+UNKNOWN_KEYS_MAX: Final = 16_384
+"""Keys that the schema does not have, one on each row among them; more is refused."""
 _Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT_ABSENT)]
 _Uint64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _FLOATS: Final = frozenset(
@@ -89,6 +98,11 @@ def pieces_of_json(body: bytes) -> Pieces:
             field="batch_id",
             accepted=f"{2 * BATCH_ID_BYTES} hex digits",
         ) from error
+    check_reports("unit_days", len(upload.unit_days))
+    check_reports("outcomes", len(upload.outcomes))
+    unknown = _unknown_fields(raw)
+    if unknown > UNKNOWN_KEYS_MAX:
+        raise unknown_fields_max(f"{UNKNOWN_KEYS_MAX} keys")
     columns, n = _columns(upload)
     return Pieces(
         batch_id,
@@ -97,7 +111,7 @@ def pieces_of_json(body: bytes) -> Pieces:
         upload.context,
         int(upload.enrolled),
         upload.enrolled_ms,
-        _unknown_fields(raw),
+        unknown,
         columns,
         [
             (d.day, int(d.errored), int(d.crashed), d.energy_mj, d.data_bytes)
@@ -170,7 +184,7 @@ def _unknown_fields(raw: dict[str, Any]) -> int:
 
 
 def _strange(given: dict[str, Any], known: Iterable[str]) -> int:
-    return sum(1 for key in given if key not in set(known))
+    return len(given.keys() - known)
 
 
 def _malformed(error: Exception) -> PermanentError:

@@ -7,7 +7,7 @@ message, with unknown fields discarded, is as long as the body (so no field was 
 twice, nothing was unpacked or split). Otherwise the public schema decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, TypeVar
@@ -18,10 +18,22 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from wire.context import ARMS, DEVICE_TIERS, NETWORKS, PLACEMENTS, PLATFORMS, RUNTIMES, Context
 from wire.errors import PermanentError
-from wire.gather import COLUMNS, DTYPES, Outcomes, Pieces, UnitDay
+from wire.gather import (
+    COLUMNS,
+    DTYPES,
+    Outcomes,
+    Pieces,
+    UnitDay,
+    check_reports,
+    unknown_fields_max,
+)
 from wire.pb import private_pb2, telemetry_pb2
 
 CONTEXT_BYTES_MAX: Final = 2048
+UNKNOWN_BYTES_MAX: Final = 16_384
+"""Of fields that the schema does not have: a newer client's few are counted and discarded, but
+a body of nothing else must not cost more than its bytes."""
+_REPORT_BYTES: Final = 64  # what a unit day or an outcome report takes at most, and then some
 _M = TypeVar("_M", bound=Message)
 _private_columns = attrgetter(*COLUMNS)
 
@@ -69,7 +81,7 @@ def _by_public_schema(body: bytes) -> Pieces:
         upload = telemetry_pb2.UploadRequest.FromString(body)
     except DecodeError as error:
         raise _malformed() from error
-    unknown = len(UnknownFieldSet(upload))
+    unknown = _count_unknown(upload)
     columns = []
     for name, dtype in zip(COLUMNS, DTYPES, strict=True):
         values = getattr(upload, name)
@@ -81,6 +93,8 @@ def _by_public_schema(body: bytes) -> Pieces:
                 accepted=f"{upload.n} values, or none",
             )
         columns.append(np.array(values, dtype).tobytes())
+    check_reports("unit_days", len(upload.unit_days))
+    check_reports("outcomes", len(upload.outcomes))
     context, more = _context(
         upload.context.SerializeToString() if upload.HasField("context") else b""
     )
@@ -141,14 +155,37 @@ def _name(names: tuple[str, ...], number: int) -> str:
     return names[number] if 0 <= number < len(names) else ""
 
 
-def _unit_days(bodies: Iterable[bytes]) -> tuple[list[UnitDay], int]:
+def _count_unknown(upload: telemetry_pb2.UploadRequest) -> int:
+    """Unknown fields of the upload itself; refused by their size before any is looked at."""
+    known = telemetry_pb2.UploadRequest()
+    known.CopyFrom(upload)
+    known.DiscardUnknownFields()  # in messages below it too
+    if upload.ByteSize() - known.ByteSize() > UNKNOWN_BYTES_MAX:
+        raise _too_many_unknown()
+    return len(UnknownFieldSet(upload))
+
+
+def _check_reports(field: str, bodies: Sequence[bytes]) -> None:
+    """Refuse too many of them, and too much in them, before any is looked at."""
+    check_reports(field, len(bodies))
+    if sum(map(len, bodies)) > UNKNOWN_BYTES_MAX + _REPORT_BYTES * len(bodies):
+        raise _too_many_unknown()
+
+
+def _too_many_unknown() -> PermanentError:
+    return unknown_fields_max(f"{UNKNOWN_BYTES_MAX} bytes")
+
+
+def _unit_days(bodies: Sequence[bytes]) -> tuple[list[UnitDay], int]:
+    _check_reports("unit_days", bodies)
     days = [_parsed(telemetry_pb2.UnitDay, body, "unit_days") for body in bodies]
     return [(d.day, int(d.errored), int(d.crashed), d.energy_mj, d.data_bytes) for d in days], sum(
         len(UnknownFieldSet(d)) for d in days
     )
 
 
-def _outcomes(bodies: Iterable[bytes]) -> tuple[list[Outcomes], int]:
+def _outcomes(bodies: Sequence[bytes]) -> tuple[list[Outcomes], int]:
+    _check_reports("outcomes", bodies)
     reports = [_parsed(telemetry_pb2.OutcomeFeedback, body, "outcomes") for body in bodies]
     return [
         (o.label_age_days, o.correct, o.incorrect, o.unit_correct, o.unit_incorrect)

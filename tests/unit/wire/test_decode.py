@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -240,3 +241,54 @@ def test_refusals_name_the_code_and_the_field() -> None:
         "malformed_json",
         "",
     )
+
+
+def _json(more: dict[str, Any]) -> bytes:
+    good = {"batch_id": bytes(16), "created_ms": 1, "n": 0, "columns": {}}
+    return json.dumps(json.loads(as_json(good, rows=False)) | more).encode()
+
+
+def _nested(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+GOOD = message({"batch_id": bytes(16), "n": 1, "columns": {}}).SerializeToString()
+UNKNOWN = _varint(300 << 3) + b"\x01"  # 3 bytes
+UNPACKED = _varint(FIELD["error_code"] << 3 | 5) + bytes(4)  # the public schema must read it
+
+
+@pytest.mark.parametrize("tail", [b"", UNPACKED], ids=["viewed", "by the public schema"])
+def test_an_upload_of_mostly_unknown_fields_is_refused(tail: bytes) -> None:
+    few = 16_384 // len(UNKNOWN)
+
+    taken = decode_group([(Encoding.PROTOBUF, GOOD + UNKNOWN * few + tail)])
+
+    assert taken.group.unknown_fields.tolist() == [few]
+    for extra in (
+        UNKNOWN * (few + 1),
+        _nested(7, UNKNOWN * (few + 30)),
+        _nested(8, UNKNOWN * 9999),
+    ):
+        assert _refusal(Encoding.PROTOBUF, GOOD + extra + tail) == ("unknown_fields_max", "")
+
+
+def test_json_of_mostly_unknown_keys_is_refused() -> None:
+    keys = {f"key{i}": 1 for i in range(16_384)}
+
+    taken = decode_group([(Encoding.JSON, _json(keys))])
+
+    assert taken.group.unknown_fields.tolist() == [16_384]
+    assert _refusal(Encoding.JSON, _json(keys | {"more": 1})) == ("unknown_fields_max", "")
+
+
+@pytest.mark.parametrize(("field", "number"), [("unit_days", 7), ("outcomes", 8)])
+def test_more_reports_than_an_upload_may_carry_are_refused(field: str, number: int) -> None:
+    report = _nested(number, b"\x08\x01")  # day, or label age, 1
+    given = {"day": 1} if field == "unit_days" else {"label_age_days": 1}
+
+    taken = decode_group([(Encoding.PROTOBUF, GOOD + report * 1000)])
+
+    assert not taken.errors
+    for body in (GOOD + report * 1001, GOOD + report * 1001 + UNPACKED):
+        assert _refusal(Encoding.PROTOBUF, body) == ("reports_max", field)
+    assert _refusal(Encoding.JSON, _json({field: [given] * 1001})) == ("reports_max", field)
