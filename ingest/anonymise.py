@@ -1,10 +1,12 @@
 """Checked columns -> what may be kept. Built anew, column by column, of registered things alone.
 
 Nothing is copied through: what is not named here does not reach the log. Event times become
-minutes, enrolment times cohorts, and contexts are those that the vocabulary rebuilt.
+minutes, enrolment times cohorts, and contexts are those that the vocabulary rebuilt. A batch id
+should be random, but its 16 bytes are the sender's to choose: what is kept is a digest of them.
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +27,11 @@ Columns = dict[str, NDArray[Any]]
 def partition_of(batch_ids: bytes, partitions: int) -> NDArray[np.int64]:
     """Partition of each 16-byte batch id: its first four bytes, little-endian, modulo."""
     return (np.frombuffer(batch_ids, "<u4")[::4] % partitions).astype(np.int64)
+
+
+def kept_batch_id(batch_id: bytes) -> bytes:
+    """What the log keeps of a batch id: 16 bytes, equal for equal ids, and nothing to read."""
+    return blake2b(batch_id, digest_size=BATCH_ID.itemsize).digest()
 
 
 def entries(
@@ -55,7 +62,7 @@ class _Segments:
     def __init__(self, group: UploadGroup, checked: Checked, cohort_ms: int) -> None:
         self._group = group
         self._checked = checked
-        self._batch_ids = np.frombuffer(b"".join(group.batch_ids), BATCH_ID)
+        self._batch_ids = np.frombuffer(b"".join(map(kept_batch_id, group.batch_ids)), BATCH_ID)
         self._row_kept = (checked.reason == 0) & checked.upload_kept[checked.row_upload]
         accepted = checked.row_upload[self._row_kept]
         self._n = np.bincount(accepted, minlength=len(group.n)).astype(np.int32)
