@@ -58,7 +58,12 @@ class Bench:
 
 @contextmanager
 def running_node(
-    root: Path, files: Mapping[str, str], *, gitops_poll_s: float = 10.0, tick_s: float = 1.0
+    root: Path,
+    files: Mapping[str, str],
+    *,
+    gitops_poll_s: float = 10.0,
+    tick_s: float = 1.0,
+    partitions: int = 1,
 ) -> Iterator[Bench]:
     """A node on free ports that watches a new repository of these files."""
     folder = Folder(root / "node")
@@ -74,6 +79,7 @@ def running_node(
         gitops_url=str(gitops),
         gitops_poll_s=gitops_poll_s,
         tick_s=tick_s,
+        partitions=partitions,
     )
     with (root / "node.log").open("ab") as errors:
         node = Node(settings, errors=errors)
