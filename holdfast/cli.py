@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Telemetry from AI models on phones: durable receipts, proven rollbacks, in Git.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # its help pages import Markdown and Pygments, half a second
     pretty_exceptions_enable=False,
 )
 _T = TypeVar("_T")
@@ -121,7 +122,9 @@ def init(
     give({**done}, as_json=as_json, text="\n".join([*written, *kept, follow]))
 
 
-keys = typer.Typer(help="Who may write: API keys of apps.", no_args_is_help=True)
+keys = typer.Typer(
+    help="Who may write: API keys of apps.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(keys, name="keys")
 
 
