@@ -133,7 +133,7 @@ def ingest_rate(uploads: int, folder: Path) -> float:
 
 
 def help_seconds(times: int) -> list[float]:
-    """CPU-seconds of ``holdfast --help``, one process each."""
+    """Seconds until ``holdfast --help`` has ended, one process each."""
     command = [sys.executable, "-m", "holdfast", "--help"]
     seconds = []
     for _ in range(times):

@@ -13,6 +13,7 @@ ROOMS: Final = (
     "analytics", "wire", "ingest", "streams", "actions", "store", "sdk_stub", "holdfast",
 )  # fmt: skip
 _RATE_HZ: Final = 200
+_LONGEST_S: Final = "3600"
 
 
 @dataclass(slots=True)
@@ -30,8 +31,8 @@ class Sampler:
             return False
         for name, pid in self.pids.items():
             command = [spy, "record", "--pid", str(pid), "--format", "raw", "--rate"]
-            command += [str(_RATE_HZ), "--native", "--output", str(self.folder / name)]
-            command += ["--duration", "unlimited", "--nonblocking"]
+            command += [str(_RATE_HZ), "--output", str(self.folder / name)]
+            command += ["--duration", _LONGEST_S, "--nonblocking"]
             self._running[name] = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
