@@ -190,7 +190,12 @@ async def _get(base_url: str, path: str, headers: str) -> Answer:
     done: asyncio.Future[Answer] = loop.create_future()
     _, connection = await loop.create_connection(Connection, url.hostname or "", url.port or 80)
     message = f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\n{headers}\r\n"
-    connection.request(message.encode(), done.set_result)
+
+    def answered(answer: Answer) -> None:
+        if not done.done():  # a poll that was given up closes the connection, and hears of it
+            done.set_result(answer)
+
+    connection.request(message.encode(), answered)
     try:
         return await done
     finally:
