@@ -42,7 +42,7 @@ class Decider:
     desired: Desired | None = None
     pending: list[Desired] = field(default_factory=list)
     watches: dict[str, RolloutWatch] = field(default_factory=dict)
-    attempts: dict[str, list[str]] = field(default_factory=dict)  # model -> rollout ids seen
+    attempts: dict[str, list[str]] = field(default_factory=dict)  # model -> attempts seen
     decided_until_ms: int = 0
     _closed: dict[int, deque[Closed]] = field(default_factory=dict)
 
@@ -107,7 +107,7 @@ class Decider:
                 continue
             active = rollout.share > 0 and rollout.hold_until_ms <= window.start_ms
             watch = self.watches.get(rollout.rollout_id)
-            if active and watch is None:
+            if active and (watch is None or rollout.attempt > watch.rollout.attempt):
                 watch = self._start(release, desired)
             if watch is not None and active:
                 offered.add(rollout.rollout_id)
@@ -122,12 +122,12 @@ class Decider:
 
     def _start(self, release: Release, desired: Desired) -> RolloutWatch:
         assert release.rollout is not None  # noqa: S101
+        rollout = release.rollout
         seen = self.attempts.setdefault(f"{release.app_id}/{release.model_id}", [])
-        if release.rollout.rollout_id not in seen:
-            seen.append(release.rollout.rollout_id)
-        attempt = max(release.rollout.attempt, seen.index(release.rollout.rollout_id) + 1)
+        seen.append(f"{rollout.rollout_id}#{rollout.attempt}")  # what began before spent its alpha
+        attempt = max(rollout.attempt, len(seen))
         watch = start_watch(release, desired.policy, sha256(desired), attempt=attempt)
-        self.watches[release.rollout.rollout_id] = watch
+        self.watches[rollout.rollout_id] = watch
         return watch
 
 

@@ -11,6 +11,7 @@ from analytics.cells import Cells, aggregate, merge
 from streams.partial import Cohort, CostDay, Quality, WindowPartial
 from streams.series import (
     DAYS,
+    LABEL_METRIC,
     LATE_MINUTES,
     METRIC_COLUMNS,
     METRIC_SHAPES,
@@ -33,6 +34,12 @@ FOLD_ROWS: Final = 400_000
 _DAY_MINUTES: Final = 1440
 _K = TypeVar("_K")
 _UNIT_NUMBER: Final = {name: i for i, name in enumerate(UNIT_NAMES)}
+_UNIT_DAY_COLUMNS: Final = (
+    ("unit.error", "errored"),
+    ("unit.crash", "crashed"),
+    ("unit.energy", "energy_mj"),
+    ("unit.data", "data_bytes"),
+)
 _COST_COLUMNS: Final = ("energy_mj", "bytes_sent", "bytes_received")
 
 
@@ -49,7 +56,7 @@ class OpenWindow:
         self._pending: list[dict[str, Column]] = []
         self._pending_rows = 0
         self._cells: list[Cells] = []
-        self._units: list[Cells] = []
+        self._units: dict[int, list[tuple[NDArray[np.int32], Column]]] = {}
         self._enrolled: Counter[Cohort] = Counter()
         self._bets: Counter[Cohort] = Counter()
         self._costs: dict[CostDay, tuple[int, int, int, int]] = {}
@@ -96,7 +103,7 @@ class OpenWindow:
             series=list(self._series),
             cells=merge(self._cells),
             unit_series=list(self._unit_series),
-            units=merge(self._units),
+            units=self._unit_cells(),
             enrolled=self._enrolled,
             bets=self._bets,
             costs=self._costs,
@@ -140,12 +147,13 @@ class OpenWindow:
             return
         upload = upload_of_row[betting]
         key = of_upload[upload, 1]
-        columns = {
-            metric: _present(rows[name][betting])
-            for metric, name in enumerate(METRIC_COLUMNS)
-            if name in rows
-        }
-        self._units.append(aggregate(key, np.zeros(len(key), np.int64), columns, UNIT_SHAPES))
+        for metric, name in enumerate(METRIC_COLUMNS):
+            if name in rows:
+                values, present = _present(rows[name][betting])
+                if present is None:
+                    self._add_units(metric, key, values)
+                else:
+                    self._add_units(metric, key[present], values[present])
         self._count_cohorts(self._bets, key, uploads["enrolled_ms"][upload])
 
     def _add_enrolled(
@@ -174,38 +182,31 @@ class OpenWindow:
             here = days["day"] == day
             if here.any():
                 key = of_upload[days["upload"][here], 1]
-                columns = {
-                    _UNIT_NUMBER["unit.error", day]: (
-                        days["errored"][here].astype(np.uint32),
-                        None,
-                    ),
-                    _UNIT_NUMBER["unit.crash", day]: (
-                        days["crashed"][here].astype(np.uint32),
-                        None,
-                    ),
-                    _UNIT_NUMBER["unit.energy", day]: (days["energy_mj"][here], None),
-                    _UNIT_NUMBER["unit.data", day]: (days["data_bytes"][here], None),
-                }
-                self._units.append(
-                    aggregate(key, np.zeros(len(key), np.int64), columns, UNIT_SHAPES)
-                )
+                for metric, column in _UNIT_DAY_COLUMNS:
+                    values = days[column][here]
+                    codes = values.astype(np.uint32) if values.dtype == np.uint8 else values
+                    self._add_units(_UNIT_NUMBER[metric, day], key, codes)
         labels = _kept(segment.feedback, duplicate)
         if labels:
-            self._add_labels(labels, of_upload[labels["upload"], 1])
+            key = of_upload[labels["upload"], 1]
+            for value, column in ((0, "unit_correct"), (1, "unit_incorrect")):
+                repeated = np.repeat(key, labels[column])
+                codes = np.full(len(repeated), value, np.uint32)
+                self._add_units(_UNIT_NUMBER[LABEL_METRIC, 0], repeated, codes)
 
-    def _add_labels(self, labels: dict[str, Column], key: NDArray[np.int32]) -> None:
-        number = _UNIT_NUMBER["label.incorrect", 0]
-        for value, column in ((0, "unit_correct"), (1, "unit_incorrect")):
-            repeated = np.repeat(key, labels[column])
-            codes = np.full(len(repeated), value, np.uint32)
-            self._units.append(
-                aggregate(
-                    repeated,
-                    np.zeros(len(repeated), np.int64),
-                    {number: (codes, None)},
-                    UNIT_SHAPES,
-                )
-            )
+    def _add_units(self, metric: int, key: NDArray[np.int32], values: Column) -> None:
+        """Keep units until the window closes: many segments, few cells."""
+        if len(key):
+            self._units.setdefault(metric, []).append((key, values))
+
+    def _unit_cells(self) -> Cells:
+        cells = []
+        for metric, parts in sorted(self._units.items()):
+            key = np.concatenate([k for k, _ in parts])
+            values = np.concatenate([v for _, v in parts])
+            nowhen = np.zeros(len(key), np.int64)
+            cells.append(aggregate(key, nowhen, {metric: (values, None)}, UNIT_SHAPES))
+        return merge(cells)
 
     def _fold(self) -> None:
         if not self._pending:

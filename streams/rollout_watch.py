@@ -151,7 +151,7 @@ class RolloutWatch:
     ) -> Verdict:
         rollout_id = self.rollout.rollout_id
         what = f"{kind}|{rollout_id}|{window.start_ms}|{self.input_sha256}|{self.policy_sha256}"
-        incident = f"{self.release.app_id}|{self.release.model_id}|{rollout_id}"
+        incident = f"{self.release.app_id}|{self.release.model_id}|{rollout_id}|{self.attempt}"
         return Verdict(
             verdict_id=hashlib.sha256(what.encode()).hexdigest()[:20],
             incident_id=hashlib.sha256(incident.encode()).hexdigest()[:16],
