@@ -42,7 +42,7 @@ class Decider:
     desired: Desired | None = None
     pending: list[Desired] = field(default_factory=list)
     watches: dict[str, RolloutWatch] = field(default_factory=dict)
-    attempts: dict[str, list[str]] = field(default_factory=dict)  # model -> attempts seen
+    attempts: dict[str, int] = field(default_factory=dict)  # model -> number of its last attempt
     decided_until_ms: int = 0
     _closed: dict[int, deque[Closed]] = field(default_factory=dict)
 
@@ -123,9 +123,11 @@ class Decider:
     def _start(self, release: Release, desired: Desired) -> RolloutWatch:
         assert release.rollout is not None  # noqa: S101
         rollout = release.rollout
-        seen = self.attempts.setdefault(f"{release.app_id}/{release.model_id}", [])
-        seen.append(f"{rollout.rollout_id}#{rollout.attempt}")  # what began before spent its alpha
-        attempt = max(rollout.attempt, len(seen))
+        model = f"{release.app_id}/{release.model_id}"
+        attempt = max(
+            rollout.attempt, self.attempts.get(model, 0) + 1
+        )  # never the same alpha twice
+        self.attempts[model] = attempt
         watch = start_watch(release, desired.policy, sha256(desired), attempt=attempt)
         self.watches[rollout.rollout_id] = watch
         return watch
