@@ -198,15 +198,10 @@ def running(
     if failed:
         raise failed[0]
     ports, loop, stop = made[0]
+    host = "127.0.0.1"
+    http, grpc = f"http://{host}:{ports.http}", f"{host}:{ports.grpc}"
     try:
-        yield Running(
-            f"http://127.0.0.1:{ports.http}",
-            f"127.0.0.1:{ports.grpc}",
-            key,
-            keys,
-            receiver,
-            declared,
-        )
+        yield Running(http, grpc, key, keys, receiver, declared)
     finally:
         if thread.is_alive():
             loop.call_soon_threadsafe(stop.set)

@@ -1,3 +1,5 @@
+"""What an analyst, and the writer, may not do: against a real endpoint."""
+
 import asyncio
 import time
 from collections.abc import Iterator

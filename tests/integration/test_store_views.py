@@ -1,3 +1,5 @@
+"""The views of `hf` over rows that were written: against a real endpoint."""
+
 import json
 from decimal import Decimal
 from pathlib import Path

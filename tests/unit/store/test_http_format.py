@@ -1,3 +1,5 @@
+"""ClickHouse's HTTP interface: requests read, answers formed."""
+
 import gzip
 
 import lz4.frame

@@ -1,3 +1,5 @@
+"""SQL cut into words, quotes and comments included."""
+
 import pytest
 
 from store.sql_tokens import TokenKind, tokens

@@ -1,3 +1,5 @@
+"""Columns become Arrow tables of exactly the declared types."""
+
 import numpy as np
 import pyarrow as pa
 import pytest
