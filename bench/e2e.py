@@ -7,6 +7,7 @@ spends while nothing happens is measured first and taken off.
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from bench.evidence_step import evidence_seconds
 from bench.node import Bench, running_node, wait_until
 from bench.processes import SendingProcess, cpu_seconds, resident_mb, started
 from bench.profile import Sampler, describe, hottest
-from bench.report import Report, Result
+from bench.report import Bound, Report, Result
 from bench.uploads import APP, METRICS, Order, repository
 from store import queries
 from wire.errors import PermanentError, TransientError
@@ -132,14 +133,16 @@ def ingest_rate(uploads: int, folder: Path) -> float:
             return uploads / (cpu_seconds(process.pid) - before)
 
 
-def help_seconds(times: int) -> list[float]:
-    """Seconds until ``holdfast --help`` has ended, one process each."""
+def help_seconds(times: int) -> list[tuple[float, float]]:
+    """(CPU-seconds, wall seconds) of ``holdfast --help``, one process each."""
     command = [sys.executable, "-m", "holdfast", "--help"]
     seconds = []
     for _ in range(times):
-        began_s = time.monotonic()
+        before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         subprocess.run(command, check=True, capture_output=True)
-        seconds.append(time.monotonic() - began_s)
+        after, took_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began_s
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        seconds.append((spent, took_s))
     return seconds
 
 
@@ -171,12 +174,18 @@ def run(plan: Plan) -> tuple[Report, Road]:
                plan.uploads),
         Result("A10", "idle memory, both processes, RSS", road.rss_mb, "MB", ("<=", 600)),
         Result("A10", "idle memory, both processes, PSS", road.pss_mb, "MB"),
-        Result("A10", "holdfast --help, median", statistics.median(waited), "s", ("<=", 0.3),
-               len(waited), min(waited), max(waited)),
+        # on an idle machine the two are the same; elsewhere the second tells of its neighbours
+        _spread("holdfast --help, median", "CPU-s", [cpu for cpu, _ in waited], ("<=", 0.3)),
+        _spread("holdfast --help, median", "s", [wall for _, wall in waited], None),
         Result("A10", "evidence step, 10,000 release x stratum, 6 metrics", step_s, "CPU-s",
                ("<=", 2.0)),
     ]  # fmt: skip
     return Report("e2e", results), road
+
+
+def _spread(what: str, unit: str, values: list[float], bound: Bound | None) -> Result:
+    middle = statistics.median(values)
+    return Result("A10", what, middle, unit, bound, len(values), min(values), max(values))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 ROOMS: Final = (
     "analytics", "wire", "ingest", "streams", "actions", "store", "sdk_stub", "holdfast",
 )  # fmt: skip
+_LOOPS: Final = {"main", "serve"}  # they do nothing but run a loop that is not ours
 _RATE_HZ: Final = 200
 _LONGEST_S: Final = "3600"
 
@@ -69,12 +70,13 @@ def room_of(stack: tuple[str, ...]) -> str:
 
 
 def our_function(stack: tuple[str, ...]) -> str:
-    """The innermost function of ours, with file and line number left out."""
+    """The innermost function of ours with its file; of an event loop, what the loop was at."""
     for frame in reversed(stack):
         name, _, place = frame.partition(" (")
         for room in ROOMS:
             if place.startswith(f"{room}/") or f"/{room}/" in place:
-                return f"{place.partition(':')[0].rpartition('/')[2].rstrip(')')}: {name}"
+                ours = f"{place.partition(':')[0].rpartition('/')[2].rstrip(')')}: {name}"
+                return f"{ours} > {stack[-1]}" if name in _LOOPS else ours
     return f"other: {stack[0].partition(' (')[0]}"
 
 
