@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Final
 
 import uvicorn
 
+from ingest.corked import CorkedHttpTools
 from ingest.grpc import GrpcLimits, start_grpc
 from ingest.http import HttpIngest
 from ingest.http_body import RequestLimits, RequestReader
@@ -76,11 +78,13 @@ async def serve(
     )
     committing = asyncio.create_task(receiver.run(), name="ingest-commit")
     serving = asyncio.create_task(http.serve(sockets=[listener]), name="ingest-http")
+    sweeping = asyncio.create_task(reader.keep_deadlines(), name="ingest-deadlines")
     ticking = asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick")
     try:
         while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
             await asyncio.sleep(0.01)
         if not serving.done():
+            _spare_the_collector()
             ready(Ports(listener.getsockname()[1], grpc_port))
         await _first_of(stop, committing, serving)
     finally:
@@ -90,9 +94,20 @@ async def serve(
         http.should_exit = True
         await asyncio.gather(grpc_server.stop(settings.drain_s), serving, return_exceptions=True)
         ticking.cancel()
+        sweeping.cancel()
         receiver.stop()
         await asyncio.wait_for(committing, settings.drain_s)
         listener.close()
+
+
+def _spare_the_collector() -> None:
+    """What lives now lives as long as the process, and requests make no cycles: look seldom.
+
+    Collecting took 7 % of an ingest worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
@@ -111,7 +126,7 @@ async def _tick(receiver: Receiver, tick_s: float) -> None:
 def _uvicorn_config(app: HttpIngest, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=CorkedHttpTools,
         ws="none",
         lifespan="off",
         access_log=False,  # it would write addresses down
