@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.errors import PermanentError
@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     )
     writer: str = Field(default="ingest-0", description="name of this ingest worker in the log")
     tick_s: float = Field(default=1.0, gt=0, le=60, description="seconds between ticks of log time")
+
+    @field_validator("gitops_url")
+    @classmethod
+    def _where_it_lies(cls, address: str) -> str:
+        """A path means the same to the node's processes, whatever folder they run in."""
+        return str(Path(address).resolve()) if address and Path(address).exists() else address
 
 
 def load(**options: object) -> Settings:

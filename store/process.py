@@ -70,13 +70,13 @@ def start(
     """
     arguments: list[object] = [
         "--path",
-        folder,
+        folder.resolve(),  # the process starts in another folder
         "--port",
         port,
         "--host",
         host,
         "--credentials",
-        credentials,
+        credentials.resolve(),
     ]
     arguments += ["--grace-s", grace_s]
     popen = subprocess.Popen(
