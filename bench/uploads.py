@@ -46,7 +46,8 @@ class Order:
     uploads: int
     rows: int = 100
     seed: int = 1
-    connections: int = 64
+    connections: int = 256
+    gzip: bool = True
     spread_ms: int = 600_000  # events of an upload lie in the time before it
 
 
@@ -159,6 +160,7 @@ async def _send(order: Order) -> Sent:
         now_ms=_now_ms,
         rng=retry_rng,
         connections=order.connections,
+        gzip=order.gzip,
     )
     for upload in make_uploads(order, now_ms=_now_ms(), rng=make_rng):
         sender.put(upload)  # compresses
