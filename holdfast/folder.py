@@ -61,7 +61,7 @@ class Folder:
 
     def create(self) -> None:
         """Make the folder, readable by its owner alone."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in (self.signing, self.gitops, self.store):
             part.mkdir(mode=0o700, exist_ok=True)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import load
+from holdfast.folder import Folder
 from wire.errors import PermanentError
 
 
@@ -46,3 +47,11 @@ def test_all_mistakes_are_named_as_they_were_typed(monkeypatch: pytest.MonkeyPat
     assert wrong.value.code == "settings_invalid"
     assert "HOLDFAST_TICK_S" in wrong.value.detail
     assert "HOLDFAST_PARTITIONS" in wrong.value.detail
+
+
+def test_a_new_folder_is_its_owner_s_alone(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "node")
+
+    folder.create()
+
+    assert folder.root.stat().st_mode & 0o077 == 0
