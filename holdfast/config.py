@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     grpc_port: int = Field(
         default=8081, ge=0, le=65535, description="uploads over gRPC; 0 = any free port"
     )
+    store_host: str = Field(
+        default="127.0.0.1", description="address that the own store listens on"
+    )
     store_port: int = Field(
         default=8123, ge=0, le=65535, description="ClickHouse HTTP of the own store"
     )

@@ -290,6 +290,7 @@ class Demo:
         )
 
     def _rollback(self, store: Client, commit: RollbackCommit) -> DemoRollback:
+        passed_s = time.monotonic() - self._began_s
         row = queries.verdict(store, commit.verdict_id)
         arithmetic = row["arithmetic"]
         assert isinstance(arithmetic, dict), "queries.verdict decodes it"  # noqa: S101
@@ -298,7 +299,8 @@ class Demo:
             verdict=commit.verdict_id,
             metric=str(row["metric"]),
             commit=commit.commit,
-            seconds_fault_to_push=round(self._seen_s.get(commit.commit, float("nan")), 1),
+            # one that came after the last look came at the latest now
+            seconds_fault_to_push=round(self._seen_s.get(commit.commit, passed_s), 1),
             windows_to_breach=arithmetic["windows"],
             units=arithmetic["units_candidate"] + arithmetic["units_control"],
         )

@@ -64,9 +64,11 @@ class Node:
         """Start again what has ended; True if something had."""
         ended = False
         if self.store is not None and self.store.popen.poll() is not None:
+            self.store.stop()  # closes its pipes
             self._start_store(Folder(self.settings.dir))
             ended = True
         if self.service is not None and self.service.poll() is not None:
+            _end(self.service)
             self._start_service()
             ended = True
         self.restarts += ended
@@ -90,6 +92,7 @@ class Node:
             folder.store,
             folder.store_credentials,
             port=self.settings.store_port,
+            host=self.settings.store_host,
             errors=self.errors,
             timeout_s=_START_S,
         )

@@ -8,6 +8,7 @@ from holdfast.cli import give, tell
 from holdfast.config import load
 from holdfast.folder import Folder
 from holdfast.supervise import Node
+from wire.errors import PermanentError
 
 
 def run_up(
@@ -15,6 +16,13 @@ def run_up(
 ) -> int:
     """Start both processes, keep them running, stop them on SIGTERM or SIGINT."""
     settings = load(dir=directory, gitops_url=gitops_url, **ports)
+    if not settings.gitops_url:
+        raise PermanentError(
+            "settings_invalid",
+            "HOLDFAST_GITOPS_URL: there is no GitOps repository to watch",
+            field="--gitops-url",
+            accepted="a path, or a file, https or ssh address",
+        )
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
