@@ -17,7 +17,7 @@ TRAILERS = ("Holdfast-Verdict", "Holdfast-Incident", "Holdfast-Policy")
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> tuple[Demo, DemoResult]:
-    demo = Demo(DemoPlan(seed=3, phones=4000), tmp_path_factory.mktemp("road") / "node", print)
+    demo = Demo(DemoPlan(seed=3), tmp_path_factory.mktemp("road") / "node", print)
     return demo, demo.run()
 
 
