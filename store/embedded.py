@@ -113,7 +113,7 @@ class EmbeddedStore:
                 _prepare(connection, database, settings)
                 inserter = connection.send_insert(head, input_format)
                 for chunk in chunks:
-                    inserter.append(chunk)  # type: ignore[no-untyped-call]  # chDB's
+                    inserter.append(chunk)
                 result = inserter.finish()
             except RuntimeError as error:
                 message = str(error)
