@@ -59,6 +59,7 @@ class Plan:
     kills: int = 30
     seconds_between: tuple[float, float] = (0.5, 4.0)
     phones: int = 4_000
+    fault: str = "errors"  # found after some 800 phones: kills are the matter here
     rollback_s_max: float = 90.0  # after the last kill
 
     def schedule(self) -> list[tuple[float, Victim]]:
@@ -117,6 +118,7 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
             ),
             target=FaultTarget(BAD.model_id, BAD.candidate),
             seed=plan.seed,
+            fault=plan.fault,
         )
         oracle.start()
         try:

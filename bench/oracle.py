@@ -118,15 +118,16 @@ class Oracle:
 
     def _obey(self, fleet: Fleet) -> None:
         for app_id, key in self.keys.items():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
                 path = f"/v1/releases/{app_id}"
                 connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
                 answer = connection.getresponse()
                 body = answer.read()
-                connection.close()
             except (OSError, http.client.HTTPException):
                 return  # the server is away; the last config holds
+            finally:
+                connection.close()
             if answer.status == _OK:
                 fleet.obey(parse_config(body), now_ms())
 
@@ -139,6 +140,8 @@ class Oracle:
                 continue
             connection = self._until_acknowledged(upload, connection)
             self._waiting.task_done()
+        if connection is not None:
+            connection.close()
 
     def _until_acknowledged(
         self, upload: Outgoing, connection: http.client.HTTPConnection | None

@@ -8,13 +8,13 @@ from bench.demo_matrix import METRIC_OF, PLANS, Run, results_of, run_demo
 from holdfast.demo import DemoResult, DemoRollback
 from sdk_stub.faults import FAULTS
 
-CASES = ("none", "errors", "battery")
+CASES = ("none", "errors", "battery")  # these need the fewest phones
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", CASES)
 def test_a_fault_is_rolled_back_for_its_metric_and_a_healthy_fleet_never(fault: str) -> None:
-    plan = replace(PLANS[fault], phones=4_000, quiet_seconds=10.0)
+    plan = replace(PLANS[fault], phones=4_000, quiet_seconds=10.0, seconds_max=40.0)
 
     run = run_demo(fault, 3, plan)
 
