@@ -196,7 +196,9 @@ def test_compose_runs_the_image_of_this_tree_with_its_state_in_a_volume() -> Non
 
     assert (ROOT / node["build"]["dockerfile"]).is_file()
     assert "HOLDFAST_GITOPS_URL" in node["environment"]
-    assert {"127.0.0.1:8080:8080", "127.0.0.1:8081:8081"} == set(node["ports"])
+    assert {"127.0.0.1:8080:8080", "127.0.0.1:8081:8081", "127.0.0.1:8123:8123"} == set(
+        node["ports"]
+    )
     assert node["volumes"] == ["node:/data"]
 
 
