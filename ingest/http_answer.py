@@ -1,6 +1,6 @@
 """Answers on the raw ASGI path: receipts, and RFC 9457 problems."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -43,28 +43,48 @@ def problem_headers(error: PermanentError | TransientError) -> list[Header]:
     return headers
 
 
+class Answer(NamedTuple):
+    """A whole answer, head and body."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+def problem_answer(error: PermanentError | TransientError) -> Answer:
+    """A refusal, as a problem document."""
+    body = msgspec.json.encode(problem_of(error))
+    return _answer(status_of(error).http, _PROBLEM, body, problem_headers(error))
+
+
+def receipt_answer(receipt: Receipt, encoding: Encoding) -> Answer:
+    """A receipt in the encoding of the upload."""
+    body = to_protobuf(receipt) if encoding is Encoding.PROTOBUF else to_json(receipt)
+    return _answer(200, _TYPES[encoding], body, [])
+
+
+def _answer(status: int, content_type: bytes, body: bytes, headers: list[Header]) -> Answer:
+    headers.append((b"content-type", content_type))
+    headers.append((b"content-length", str(len(body)).encode()))
+    return Answer(status, headers, body)
+
+
 async def send_problem(
     send: Send, error: PermanentError | TransientError, *, is_body_read: bool
 ) -> None:
     """Refuse. A connection whose body was not read to its end cannot be used again."""
-    headers = problem_headers(error)
+    answer = problem_answer(error)
     if not is_body_read:
-        headers.append((b"connection", b"close"))
-    await _send(
-        send, status_of(error).http, _PROBLEM, msgspec.json.encode(problem_of(error)), headers
-    )
+        answer.headers.append((b"connection", b"close"))
+    await _send(send, answer)
 
 
 async def send_receipt(send: Send, receipt: Receipt, encoding: Encoding) -> None:
     """A receipt in the encoding of the upload."""
-    body = to_protobuf(receipt) if encoding is Encoding.PROTOBUF else to_json(receipt)
-    await _send(send, 200, _TYPES[encoding], body, [])
+    await _send(send, receipt_answer(receipt, encoding))
 
 
-async def _send(
-    send: Send, status: int, content_type: bytes, body: bytes, headers: list[Header]
-) -> None:
-    headers.append((b"content-type", content_type))
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _send(send: Send, answer: Answer) -> None:
+    head = {"status": answer.status, "headers": answer.headers}
+    await send({"type": "http.response.start", **head})
+    await send({"type": "http.response.body", "body": answer.body})

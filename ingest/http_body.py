@@ -50,20 +50,24 @@ class Headers:
     encoding: str = ""
     length: int = 0
 
+    def take(self, name: bytes, value: bytes) -> None:
+        """Keep a header if it is one of them; `name` in lower case."""
+        if name == b"authorization":
+            if value[: len(_BEARER)].lower() == _BEARER:
+                self.token = value[len(_BEARER) :].decode("latin-1").strip()
+        elif name == b"content-type":
+            self.content_type = value.partition(b";")[0].strip().lower()
+        elif name == b"content-encoding":
+            self.encoding = value.decode("latin-1").strip().lower()
+        elif name == b"content-length":
+            self.length = int(value)  # the HTTP parser let only digits through
+
 
 def read_headers(scope: Scope) -> Headers:
     """Take what is needed of the request's headers (ASGI gives their names in lower case)."""
     found = Headers()
     for name, value in scope["headers"]:
-        if name == b"authorization":
-            if value[: len(_BEARER)].lower() == _BEARER:
-                found.token = value[len(_BEARER) :].decode("latin-1").strip()
-        elif name == b"content-type":
-            found.content_type = value.partition(b";")[0].strip().lower()
-        elif name == b"content-encoding":
-            found.encoding = value.decode("latin-1").strip().lower()
-        elif name == b"content-length":
-            found.length = int(value)  # the HTTP parser let only digits through
+        found.take(name, value)
     return found
 
 
@@ -151,6 +155,20 @@ class RequestReader:
             ) from error
         finally:
             del self._reading[task]
+
+    def is_small(self, headers: Headers, body: bytes) -> bool:
+        """Whether a whole body is small enough to be unfolded at once."""
+        is_folded = headers.encoding not in ("", "identity")
+        return len(body) < (_LARGE_BYTES // 16 if is_folded else _LARGE_BYTES)
+
+    def whole(self, headers: Headers, body: bytes) -> Sent:
+        """The upload of a request that has come whole. Raises PermanentError."""
+        app_id = self._keys.app_of(headers.token)
+        encoding = upload_encoding(headers.content_type)
+        check_wire_size(len(body), self._limits.body)
+        if headers.encoding not in ("", "identity"):
+            body = decompress(body, headers.encoding, self._limits.body)
+        return Sent(encoding, body, app_id)
 
     async def _body(self, receive: Receive, length: int) -> bytes:
         message = await receive()

@@ -53,6 +53,7 @@ class Receiver:
         self._group_bytes = settings.group_bytes_per_partition * log.partitions
         self._waiting: deque[tuple[Sent, asyncio.Future[Outcome]]] = deque()
         self._arrival = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # asked for once: it costs a getpid
         self._early: Tallies = {}
         self._tick_due = False
         self._draining = False
@@ -60,13 +61,19 @@ class Receiver:
 
     async def receive(self, encoding: Encoding, body: bytes, app_id: str) -> Outcome:
         """Wait until the upload is durable, or refused. Raises TransientError: come back."""
+        return await self.offer(encoding, body, app_id)
+
+    def offer(self, encoding: Encoding, body: bytes, app_id: str) -> asyncio.Future[Outcome]:
+        """The same, for callers without a task. Raises TransientError at once or in the future."""
         if self._stopping:
             raise self.admission.come_back("draining", "the server is going away")
         self.admission.take(len(body))
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting.append((Sent(encoding, body, app_id), answer))
         self._arrival.set()
-        return await answer
+        return answer
 
     def count_refused(self, code: str) -> None:
         """An upload that a transport refused before it could be decoded."""

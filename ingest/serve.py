@@ -6,17 +6,18 @@ import gc
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import uvicorn
 
-from ingest.corked import CorkedHttpTools
 from ingest.grpc import GrpcLimits, start_grpc
 from ingest.http import HttpIngest
 from ingest.http_body import RequestLimits, RequestReader
 from ingest.ports import Keys
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
+from ingest.shortcut import UploadProtocol
 
 _KEEP_ALIVE_S: Final = 60
 
@@ -72,7 +73,9 @@ async def serve(
     """
     reader = RequestReader(keys, receiver.admission, settings.request)
     listener = socket.create_server((settings.host, settings.http_port), backlog=2048)
-    http = _EmbeddedServer(_uvicorn_config(HttpIngest(receiver, reader, releases), settings))
+    app = HttpIngest(receiver, reader, releases)
+    protocol = partial(UploadProtocol, receiver=receiver, reader=reader)
+    http = _EmbeddedServer(_uvicorn_config(app, protocol, settings))
     grpc_server, grpc_port = await start_grpc(
         receiver, keys, f"{settings.host}:{settings.grpc_port}", settings.grpc
     )
@@ -123,10 +126,12 @@ async def _tick(receiver: Receiver, tick_s: float) -> None:
         receiver.tick()
 
 
-def _uvicorn_config(app: HttpIngest, settings: ServeSettings) -> uvicorn.Config:
+def _uvicorn_config(
+    app: HttpIngest, protocol: partial[UploadProtocol], settings: ServeSettings
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=CorkedHttpTools,
+        http=protocol,  # type: ignore[arg-type]  # a class with its parts bound
         ws="none",
         lifespan="off",
         access_log=False,  # it would write addresses down

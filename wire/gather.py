@@ -50,7 +50,7 @@ class Gather:
 
     def __init__(self) -> None:
         self._uploads: list[Pieces] = []
-        self._contexts: dict[Context, int] = {}
+        self._contexts: dict[int, tuple[int, Context]] = {}  # by identity: hashing costs more
 
     def add(self, pieces: Pieces) -> int:
         """Take one upload in, and give its row. Refuses what no encoding may say."""
@@ -68,7 +68,9 @@ class Gather:
                 field="n",
                 accepted=f"at most {ROWS_MAX}",
             )
-        self._contexts.setdefault(pieces.context, len(self._contexts))
+        context = pieces.context
+        if id(context) not in self._contexts:  # alive as long as its upload is held here
+            self._contexts[id(context)] = (len(self._contexts), context)
         self._uploads.append(pieces)
         return len(self._uploads) - 1
 
@@ -83,8 +85,8 @@ class Gather:
             # a fixed64 above 2**63 is a time that no clock has: keep it absurd, not negative
             created_ms=np.array([min(u.created_ms, 2**62) for u in uploads], np.int64),
             n=np.array([u.n for u in uploads], np.int32),
-            context=np.array([self._contexts[u.context] for u in uploads], np.int32),
-            contexts=list(self._contexts),
+            context=np.array([self._contexts[id(u.context)][0] for u in uploads], np.int32),
+            contexts=[context for _, context in self._contexts.values()],
             enrolled=np.array([u.enrolled for u in uploads], np.uint8),
             enrolled_ms=np.array([min(u.enrolled_ms, 2**62) for u in uploads], np.int64),
             unknown_fields=np.array([u.unknown_fields for u in uploads], np.int32),

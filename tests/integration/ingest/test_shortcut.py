@@ -1,0 +1,169 @@
+"""The short way of a whole upload and the ordinary way give the same answers, in order."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.shortcut import plain_request
+from streams.log.memory import MemoryLog
+from tests.fakes.ingest_world import Running, StallingLog, running, upload
+from wire.pb import telemetry_pb2
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("ingest"), MemoryLog(1)) as up:
+        yield up
+
+
+def request(server: Running, body: bytes, *more: str, key: str = "", length: int = -1) -> bytes:
+    lines = [
+        "POST /v1/telemetry HTTP/1.1",
+        "Host: holdfast",
+        f"Authorization: Bearer {key or server.key}",
+        "Content-Type: application/x-protobuf",
+        f"Content-Length: {len(body) if length < 0 else length}",
+        *more,
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + body
+
+
+def connect(server: Running) -> socket.socket:
+    url = urlsplit(server.http)
+    return socket.create_connection((url.hostname or "", url.port or 0), timeout=10)
+
+
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    """One response: status and body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        assert piece, "the server hung up"
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(length - len(body))
+    assert len(body) == length, "more came than one response"
+    return int(head.split()[1]), body
+
+
+def batch_of(body: bytes) -> bytes:
+    return telemetry_pb2.Receipt.FromString(body).batch_id
+
+
+def test_an_upload_in_pieces_gets_the_answer_of_a_whole_one(server: Running) -> None:
+    made = upload()
+    whole = request(server, made.SerializeToString())
+    for pieces in ([whole], [whole[:9], whole[9:]], [whole[:-1], whole[-1:]]):
+        with connect(server) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                connection.sendall(piece)
+            assert answer(connection)[0] == 200
+
+
+def test_both_ways_take_turns_on_one_connection(server: Running) -> None:
+    odd = "X.Odd: 1"  # a legal name that the short way leaves to the parser
+    with connect(server) as connection:
+        for more in ((), (odd,), (), (odd,), (odd,), ()):
+            made = upload()
+            connection.sendall(request(server, made.SerializeToString(), *more))
+            status, body = answer(connection)
+            assert (status, batch_of(body)) == (200, made.batch_id)
+
+
+def test_pipelined_uploads_are_answered_in_order(server: Running) -> None:
+    made = [upload() for _ in range(5)]
+    with connect(server) as connection:
+        for one in made:
+            connection.sendall(request(server, one.SerializeToString()))
+        got = [batch_of(answer(connection)[1]) for _ in made]
+
+    assert got == [one.batch_id for one in made]
+
+
+def test_a_refusal_leaves_the_connection_usable(server: Running) -> None:
+    with connect(server) as connection:
+        connection.sendall(request(server, b"junk"))
+        refused = answer(connection)
+        connection.sendall(request(server, b"junk", key="hfk_00000000_" + "x" * 43))
+        keyless = answer(connection)
+        connection.sendall(request(server, upload().SerializeToString()))
+        taken = answer(connection)
+
+    assert (refused[0], keyless[0], taken[0]) == (400, 401, 200)
+    assert b"malformed_protobuf" in refused[1]
+
+
+def test_an_upload_whose_phone_hung_up_is_kept_all_the_same(tmp_path: Path) -> None:
+    log = StallingLog()
+    with running(tmp_path, log) as server:
+        log.gate.clear()
+        with connect(server) as connection:
+            connection.sendall(request(server, upload().SerializeToString()))
+        log.gate.set()
+        with connect(server) as other:
+            other.sendall(request(server, upload().SerializeToString()))
+            assert answer(other)[0] == 200
+
+    assert server.receiver.totals()["uploads:received"] == 2
+
+
+def test_an_answer_that_is_owed_is_given_before_the_server_goes(tmp_path: Path) -> None:
+    log = StallingLog()
+    with running(tmp_path, log) as server:
+        log.gate.clear()
+        connection = connect(server)
+        connection.sendall(request(server, upload().SerializeToString()))
+        while not server.receiver.admission.in_flight:
+            pass
+        server.receiver.announce_drain()
+        log.gate.set()
+        status, _ = answer(connection)
+        connection.close()
+
+    assert status in (200, 503)
+
+
+HEAD = b"POST /v1/telemetry HTTP/1.1\r\nHost: h\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nab",
+        HEAD + b"Content-Length: 1\r\n\r\nab",
+        HEAD + b"Content-Length: 3\r\n\r\nab",
+        HEAD + b"Content-Length: +2\r\n\r\nab",
+        HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nab",
+        HEAD + b"Content-Length : 2\r\n\r\nab",
+        HEAD + b"X: 1\nContent-Length: 2\r\n\r\nab",
+        HEAD + b"X: \0\r\nContent-Length: 2\r\n\r\nab",
+        HEAD + b"Content-Length: 2\r\n folded\r\n\r\nab",
+        HEAD + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\nab",
+        HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\nab",
+        HEAD + b"\r\nab",
+        HEAD.replace(b"1.1", b"1.0") + b"Content-Length: 2\r\n\r\nab",
+        HEAD.replace(b"POST", b"PUT") + b"Content-Length: 2\r\n\r\nab",
+        HEAD.replace(b"telemetry", b"telemetry?x=1") + b"Content-Length: 2\r\n\r\nab",
+    ],
+)
+def test_what_is_not_plain_goes_the_ordinary_way(data: bytes) -> None:
+    assert plain_request(data) is None
+
+
+@given(st.binary(max_size=50), st.binary(max_size=200))
+def test_no_bytes_upset_the_short_way(junk: bytes, body: bytes) -> None:
+    plain_request(junk)
+    found = plain_request(HEAD + junk + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    if found is not None:
+        assert found[0].length == len(found[1])
