@@ -1,6 +1,5 @@
 """The commands. Heavy imports wait inside each, so that ``--help`` answers at once."""
 
-import json
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+
+from holdfast.output import give
 
 app = typer.Typer(
     name="holdfast",
@@ -31,16 +32,6 @@ def root() -> None:
 def main() -> None:
     """Run a command; exit 0 ok, 1 failed, 2 usage or configuration."""
     app()
-
-
-def tell(line: str) -> None:
-    """Progress is for people: it goes to standard error."""
-    sys.stderr.write(line + "\n")
-
-
-def give(result: dict[str, Any], *, as_json: bool, text: str) -> None:
-    """The result: one JSON line for machines, text for people."""
-    sys.stdout.write((json.dumps(result) if as_json else text) + "\n")
 
 
 def known_errors(command: Callable[..., _T]) -> Callable[..., _T]:

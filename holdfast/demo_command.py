@@ -5,9 +5,9 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from holdfast.cli import give, tell
 from holdfast.demo import Demo, DemoPlan, DemoResult
 from holdfast.example_repo import diff_of, message_of
+from holdfast.output import give, tell
 
 
 def run_demo(seed: int, fault: str, directory: Path, *, fast: bool, as_json: bool) -> int:

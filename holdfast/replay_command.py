@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from holdfast.cli import give, tell
+from holdfast.output import give, tell
 from holdfast.replay import UNEQUAL, Judgement, ReplayPlan, ReplayResult, replay_runs
 from sdk_stub.recorded import read_runs
 from sdk_stub.replay import DEVICE

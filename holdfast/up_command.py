@@ -4,9 +4,9 @@ import signal
 import threading
 from pathlib import Path
 
-from holdfast.cli import give, tell
 from holdfast.config import load
 from holdfast.folder import Folder
+from holdfast.output import give, tell
 from holdfast.supervise import Node
 from wire.errors import PermanentError
 

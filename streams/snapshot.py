@@ -1,7 +1,7 @@
 """A decider as bytes and back, bit for bit: what a restart needs besides the log."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,10 @@ from streams.rollout_watch import Level, RolloutWatch, attempt_alpha
 from streams.series import UnitSeries
 from streams.state import StateStore
 from wire.desired import Desired, Policy, Release, Rollout, from_json, to_json
+from wire.errors import PermanentError
+
+FORMAT: Final = 1
+"""Raised with every change of the state's shape: a newer shape must not be read as an older one."""
 
 
 def decider_parts(decider: Decider) -> dict[str, bytes]:
@@ -25,6 +29,7 @@ def decider_parts(decider: Decider) -> dict[str, bytes]:
     """
     stages = pack(
         {
+            "format": FORMAT,
             "decided_until_ms": decider.decided_until_ms,
             "desired": to_json(decider.desired) if decider.desired else b"",
             "pending": [to_json(d) for d in decider.pending],
@@ -39,6 +44,12 @@ def decider_parts(decider: Decider) -> dict[str, bytes]:
 def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int) -> Decider:
     """The inverse of `decider_parts`."""
     state = unpack(parts["stages"])
+    if state.get("format") != FORMAT:
+        raise PermanentError(
+            "state_format_unknown",
+            f"state.db has format {state.get('format')}, this version reads {FORMAT}",
+            accepted="the version that wrote it; or remove state.db to judge the kept log anew",
+        )
     return Decider(
         partitions=partitions,
         window_ms=window_ms,

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from analytics.types import Outcome, Verdict, VerdictKind
+from streams.codec import pack, unpack
 from streams.decide import Decided
 from streams.local_worker import LocalWorker, WorkerSettings, replay
 from streams.log.base import Append, Record
 from streams.log.memory import MemoryLog
 from streams.rows import Columns
-from streams.snapshot import decider_parts
+from streams.snapshot import decider_parts, restore_decider
 from streams.state import StateStore
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
-from wire.errors import TransientError
+from wire.errors import PermanentError, TransientError
 
 SETTINGS = WorkerSettings(WINDOW_MS, 86_400_000, retention_ms=86_400_000)
 
@@ -188,3 +189,15 @@ def test_undecodable_records_are_buried_and_the_rest_flows(tmp_path: Path) -> No
     assert state.dead_letters() == 1
     assert worker.progress.windows >= 4
     state.close()
+
+
+def test_a_state_of_another_format_is_refused_not_misread() -> None:
+    log = filled_log(seconds=3)
+    worker = LocalWorker(log, MemorySink(), StateStore(Path(":memory:")), SETTINGS)
+    while worker.step():
+        pass
+    parts = decider_parts(worker.decider)
+    old = {**unpack(parts["stages"]), "format": 0}
+
+    with pytest.raises(PermanentError, match="state_format_unknown"):
+        restore_decider({**parts, "stages": pack(old)}, partitions=2, window_ms=WINDOW_MS)
