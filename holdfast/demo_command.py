@@ -1,6 +1,5 @@
 """``holdfast demo``: run it, and show what a person would want to see."""
 
-import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,8 +54,3 @@ def _text(result: DemoResult, directory: Path) -> str:
         f"  cat {directory}/slack.jsonl",
     ]
     return "\n".join(lines)
-
-
-def as_line(result: DemoResult) -> str:
-    """The result as one JSON line."""
-    return json.dumps(_as_json(result))

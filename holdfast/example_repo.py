@@ -33,7 +33,6 @@ class RollbackCommit:
     subject: str
     verdict_id: str
     incident_id: str
-    committed_s: int
 
 
 def rollback_commits(bare: Path) -> list[RollbackCommit]:
@@ -43,12 +42,12 @@ def rollback_commits(bare: Path) -> list[RollbackCommit]:
     text = git(
         "log",
         "--reverse",
-        f"--format=%H%x1f%s%x1f%ct%x1f{trailers}%x1f{incidents}",
+        f"--format=%H%x1f%s%x1f{trailers}%x1f{incidents}",
         "main",
         cwd=str(bare),
     )
     rows = [line.split("\x1f") for line in text.splitlines()]
-    return [RollbackCommit(c, s, v, i, int(t)) for c, s, t, v, i in rows if v]
+    return [RollbackCommit(c, s, v, i) for c, s, v, i in rows if v]
 
 
 def diff_of(bare: Path, commit: str) -> str:

@@ -1,7 +1,6 @@
 """``holdfast up``: keeps the store and the service running, two processes, until told to stop."""
 
 import json
-import os
 import selectors
 import signal
 import socket
@@ -33,7 +32,6 @@ class Node:
     store: StoreProcess | None = None
     service: subprocess.Popen[bytes] | None = None
     said: dict[str, object] = field(default_factory=dict)
-    restarts: int = 0
     _pause_s: float = _LOOK_S
 
     def start(self) -> dict[str, object]:
@@ -71,7 +69,6 @@ class Node:
             _end(self.service)
             self._start_service()
             ended = True
-        self.restarts += ended
         return ended
 
     def stop(self) -> None:
@@ -139,9 +136,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far, from /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -126,6 +126,7 @@ class OpenWindow:
     ) -> None:
         minute = rows["event_minute"].astype(np.int64)
         late = arrived_minute - minute > LATE_MINUTES
+        # an event bucket in cells: start minute times two, plus one if it is an hour
         bucket = np.where(late, minute // 60 * 120 + 1, minute * 2)
         self._pending.append(
             {**rows, "series": of_row[:, 0], "cost": of_row[:, 2], "bucket": bucket}

@@ -120,8 +120,3 @@ UNIT_SHAPES: Final = (
     ),
     MetricShape(Shape.CODE, 1),
 )
-
-
-def event_bucket_code(event_minute: int, *, hour: bool) -> int:
-    """How an event bucket is written in cells: start minute times two, plus one for an hour."""
-    return event_minute // 60 * 60 * 2 + 1 if hour else event_minute * 2
