@@ -72,7 +72,7 @@ class LocalWorker:
             for p in range(log.partitions)
         ]
         self._unwritten: list[Decided] = []
-        self._stored: deque[Decided] = deque()
+        self._stored: deque[tuple[int, dict[int, int]]] = deque()  # window start, next offsets
 
     def step(self) -> bool:
         """Read what is there, decide what is due, make it durable; False if there was nothing.
@@ -135,12 +135,13 @@ class LocalWorker:
 
     def _trim(self, batch: list[Decided]) -> None:
         """The store has synced these windows: in time their payloads may go, their ids stay."""
-        self._stored.extend(batch)
+        self._stored.extend(
+            (d.window_start_ms, {p: at.offset for p, at in d.positions.items()}) for d in batch
+        )
         past_ms = self.decider.decided_until_ms - self._settings.retention_ms
         before: dict[int, int] = {}
-        while self._stored and self._stored[0].window_start_ms < past_ms:
-            gone = self._stored.popleft()
-            before |= {partition: at.offset for partition, at in gone.positions.items()}
+        while self._stored and self._stored[0][0] < past_ms:
+            before |= self._stored.popleft()[1]
         for partition, offset in before.items():
             self._log.trim(partition, before=offset)
         if before:

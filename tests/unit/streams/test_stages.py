@@ -18,6 +18,7 @@ from streams.snapshot import decider_parts, restore_decider
 from streams.state import StateStore
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
 from wire.errors import PermanentError, TransientError
+from wire.segment import decode
 
 SETTINGS = WorkerSettings(WINDOW_MS, 86_400_000, retention_ms=86_400_000)
 
@@ -201,3 +202,18 @@ def test_a_state_of_another_format_is_refused_not_misread() -> None:
 
     with pytest.raises(PermanentError, match="state_format_unknown"):
         restore_decider({**parts, "stages": pack(old)}, partitions=2, window_ms=WINDOW_MS)
+
+
+def test_payloads_are_trimmed_after_the_retention_and_ids_are_kept(tmp_path: Path) -> None:
+    log = filled_log(seconds=12)
+    kept = WorkerSettings(WINDOW_MS, 86_400_000, retention_ms=3 * WINDOW_MS)
+    worker = LocalWorker(log, MemorySink(), StateStore(tmp_path / "state.db"), kept)
+
+    while worker.step():
+        pass
+
+    held = [decode(r.payload) for r in log.read(0, log.start(0), bytes_max=1 << 30)]
+    oldest_ms = min(s.arrived_ms for s in held)
+    assert log.start(0) > 0
+    assert oldest_ms >= worker.decider.decided_until_ms - 5 * WINDOW_MS
+    assert len(list(log.batch_ids(0, before=log.end(0), since_ms=0))) == 12 * 2
