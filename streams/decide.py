@@ -118,7 +118,16 @@ class Decider:
             if rollout_id not in offered and watch.breach is not None:
                 recovery = watch.watch_recovery(window)
                 verdicts += [recovery] if recovery is not None else []
+        self._forget(desired)
         return verdicts
+
+    def _forget(self, desired: Desired) -> None:
+        """Drop rollouts that Git no longer names, once nothing is owed; a comeback costs alpha."""
+        named = {r.rollout.rollout_id for r in desired.releases if r.rollout is not None}
+        for rollout_id in sorted(set(self.watches) - named):
+            watch = self.watches[rollout_id]
+            if watch.breach is None or watch.recovered:
+                del self.watches[rollout_id]
 
     def _start(self, release: Release, desired: Desired) -> RolloutWatch:
         assert release.rollout is not None  # noqa: S101

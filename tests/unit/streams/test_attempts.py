@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from analytics.types import Outcome, Verdict
+from streams.decide import Decider
 from streams.local_worker import replay
 from streams.log.base import Append
 from streams.log.memory import MemoryLog
+from streams.partial import Closed, WindowPartial
 from streams.rollout_watch import attempt_alpha
 from tests.fakes.segments import START_MS, WINDOW_MS, desired, telemetry
 from wire.desired import Desired, to_json
@@ -57,3 +59,20 @@ def test_the_same_attempt_offered_again_is_not_judged_again() -> None:
 
 def test_an_attempt_that_is_counted_back_and_on_still_costs_alpha() -> None:
     assert [v.arithmetic.attempt for v in breaches(2, 1, 2)] == [2, 3]
+
+
+def test_a_rollout_that_git_forgot_leaves_the_state_and_costs_alpha_if_it_returns() -> None:
+    offered = desired()
+    (release,) = offered.releases
+    gone = replace(offered, releases=(replace(release, rollout=None),))
+    decider = Decider(1, WINDOW_MS)
+    empty = WindowPartial(START_MS, WINDOW_MS)
+    watched = []
+    for number, state in enumerate((offered, gone, offered)):
+        start_ms = START_MS + number * WINDOW_MS
+        control = to_json(replace(state, effective_ms=start_ms))
+        partial = replace(empty, start_ms=start_ms)
+        decider.step([Closed(0, start_ms + WINDOW_MS, number + 1, [0, "", 0], partial, [control])])
+        watched.append({name: w.attempt for name, w in decider.watches.items()})
+
+    assert watched == [{"r1": 1}, {}, {"r1": 2}]
