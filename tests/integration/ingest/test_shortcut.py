@@ -41,17 +41,16 @@ def connect(server: Running) -> socket.socket:
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """One response: status and body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
-        assert piece, "the server hung up"
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
+    """One response and not a byte more: status and body."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        assert byte, "the server hung up"
+        head += byte
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    body = b""
     while len(body) < length:
         body += connection.recv(length - len(body))
-    assert len(body) == length, "more came than one response"
     return int(head.split()[1]), body
 
 
