@@ -7,10 +7,11 @@ never asks for; `without_arrow` keeps 40 MB out of an idle process.
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from store.gate import StatementClass
 from wire.errors import PermanentError
@@ -51,7 +52,7 @@ class EmbeddedStore:
 
         path.mkdir(parents=True, exist_ok=True)
         self._path = str(path)
-        self._connect = chdb.connect
+        self._connect: Callable[[str], Any] = chdb.connect  # typed here: chDB is so only in part
         try:
             self._held = chdb.connect(self._path)  # the engine closes with its last connection
             self.version = self._text("SELECT version()")
