@@ -10,6 +10,10 @@ from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]  # ships no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # nor here
 
+from tests.kafka_fixtures import kafka, kafka_prefix, own_kafka
+
+__all__ = ["kafka", "kafka_prefix", "own_kafka"]
+
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
