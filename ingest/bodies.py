@@ -18,6 +18,7 @@ _ZSTD_WINDOW_MAX: Final = 8 * _MIB  # RFC 9659
 # One zstd block of 4 bytes can unfold to 128 KiB, so 64 bytes give at most 2 MiB.
 _ZSTD_PIECE: Final = 64
 _GZIP_WBITS: Final = 31
+_SMALL: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,17 @@ def check_wire_size(size: int, limits: BodyLimits) -> None:
 
 def _gzip(body: bytes, limits: BodyLimits) -> bytes:
     """All members of the stream, one after the other."""
+    try:
+        first = zlib.decompressobj(_GZIP_WBITS)
+        piece = first.decompress(body, _SMALL)
+        if first.eof and not first.unused_data and len(piece) <= limits.decoded_bytes_max:
+            return piece
+    except zlib.error as error:
+        raise _broken("gzip") from error
+    return _members(body, limits)
+
+
+def _members(body: bytes, limits: BodyLimits) -> bytes:
     unfolded = _Unfolded(len(body), limits)
     rest = body
     try:

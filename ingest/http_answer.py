@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ingest.http_body import Send
 from ingest.receipt import Receipt, to_json, to_protobuf
@@ -13,6 +14,10 @@ from wire.errors import PermanentError, TransientError
 PROBLEM_TYPE: Final = "https://holdfast.dev/problems/"
 _PROBLEM: Final = b"application/problem+json"
 _TYPES: Final = {Encoding.PROTOBUF: b"application/x-protobuf", Encoding.JSON: b"application/json"}
+_RECEIPT_HEADS: Final = {
+    encoding: b"%bcontent-type: %b\r\ncontent-length: " % (STATUS_LINE[200], kind)
+    for encoding, kind in _TYPES.items()
+}
 Header = tuple[bytes, bytes]
 
 
@@ -54,19 +59,29 @@ class Answer(NamedTuple):
 def problem_answer(error: PermanentError | TransientError) -> Answer:
     """A refusal, as a problem document."""
     body = msgspec.json.encode(problem_of(error))
-    return _answer(status_of(error).http, _PROBLEM, body, problem_headers(error))
+    headers = [*problem_headers(error), *_of_body(_PROBLEM, body)]
+    return Answer(status_of(error).http, headers, body)
 
 
-def receipt_answer(receipt: Receipt, encoding: Encoding) -> Answer:
-    """A receipt in the encoding of the upload."""
-    body = to_protobuf(receipt) if encoding is Encoding.PROTOBUF else to_json(receipt)
-    return _answer(200, _TYPES[encoding], body, [])
+def problem_bytes(error: PermanentError | TransientError) -> bytes:
+    """The same as HTTP/1.1."""
+    answer = problem_answer(error)
+    head = b"".join(b"%b: %b\r\n" % header for header in answer.headers)
+    return b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body)
 
 
-def _answer(status: int, content_type: bytes, body: bytes, headers: list[Header]) -> Answer:
-    headers.append((b"content-type", content_type))
-    headers.append((b"content-length", str(len(body)).encode()))
-    return Answer(status, headers, body)
+def receipt_bytes(receipt: Receipt, encoding: Encoding) -> bytes:
+    """A receipt in the encoding of the upload, as HTTP/1.1."""
+    body = _receipt_body(receipt, encoding)
+    return b"%b%d\r\n\r\n%b" % (_RECEIPT_HEADS[encoding], len(body), body)
+
+
+def _receipt_body(receipt: Receipt, encoding: Encoding) -> bytes:
+    return to_protobuf(receipt) if encoding is Encoding.PROTOBUF else to_json(receipt)
+
+
+def _of_body(content_type: bytes, body: bytes) -> list[Header]:
+    return [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
 
 
 async def send_problem(
@@ -81,7 +96,8 @@ async def send_problem(
 
 async def send_receipt(send: Send, receipt: Receipt, encoding: Encoding) -> None:
     """A receipt in the encoding of the upload."""
-    await _send(send, receipt_answer(receipt, encoding))
+    body = _receipt_body(receipt, encoding)
+    await _send(send, Answer(200, _of_body(_TYPES[encoding], body), body))
 
 
 async def _send(send: Send, answer: Answer) -> None:

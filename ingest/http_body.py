@@ -41,6 +41,12 @@ class RequestLimits:
     body_deadline_s: float = 15.0
 
 
+MEANT: Final = frozenset(
+    (b"authorization", b"content-type", b"content-encoding", b"content-length")
+)
+"""Headers that mean something here; no other is read."""
+
+
 @dataclass(slots=True)
 class Headers:
     """The four headers that mean something here."""

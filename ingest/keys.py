@@ -44,25 +44,31 @@ class KeyFile:
         self._looked_ms = -_LOOK_AGAIN_MS
         self._stamp: tuple[int, int, int] | None = None
         self._keys: dict[str, Key] = {}
+        self._verified: dict[str, Key] = {}  # by token; good as long as the file stands
 
     def app_of(self, token: str) -> str:
         """The app that this key is bound to. Raises PermanentError ``key_*``."""
+        now_ms = self._now_ms()
+        self._look_again(now_ms)
+        key = self._verified.get(token) or self._verify(token)
+        if key.expires_ms and now_ms >= key.expires_ms:
+            raise _refused("key_expired", "this key has been replaced")
+        return key.app_id
+
+    def _verify(self, token: str) -> Key:
         if not token:
             raise _refused("key_missing", "no key was given")
         parts = _KEY.fullmatch(token)
         if parts is None:
             raise _refused("key_unknown", "this is not a key")
-        now_ms = self._now_ms()
-        self._look_again(now_ms)
         key = self._keys.get(parts[1])
         digest = hashlib.sha256(parts[2].encode()).hexdigest()
         # compared even for an unknown id, so that time does not tell which ids exist
         is_right = hmac.compare_digest(digest, key.secret_sha256 if key else "0" * 64)
         if key is None or not is_right:
             raise _refused("key_unknown", "no such key")
-        if key.expires_ms and now_ms >= key.expires_ms:
-            raise _refused("key_expired", "this key has been replaced")
-        return key.app_id
+        self._verified[token] = key
+        return key
 
     def create(self, app_id: str) -> str:
         """Make a key; the returned text is the only copy of its secret."""
@@ -116,7 +122,7 @@ class KeyFile:
         try:
             found = self._path.stat()
         except FileNotFoundError:
-            self._keys, self._stamp = {}, None
+            self._keys, self._stamp, self._verified = {}, None, {}
             return
         if (found.st_mtime_ns, found.st_size, found.st_ino) != self._stamp:
             with contextlib.suppress(PermanentError):  # a broken file: the last good keys stand
@@ -128,11 +134,11 @@ class KeyFile:
                 found = os.fstat(file.fileno())
                 keys = msgspec.json.decode(file.read(), type=list[Key])
         except FileNotFoundError:
-            self._keys, self._stamp = {}, None
+            self._keys, self._stamp, self._verified = {}, None, {}
             return
         except msgspec.DecodeError as error:
             raise PermanentError("key_file_invalid", "the key file cannot be read") from error
-        self._keys = {key.key_id: key for key in keys}
+        self._keys, self._verified = {key.key_id: key for key in keys}, {}
         self._stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _write(self) -> None:

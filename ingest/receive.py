@@ -6,10 +6,12 @@ timer. A receipt is given after the append, and an append is durable.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +22,10 @@ from ingest.receipt import Outcome
 from ingest.tallies import Tallies, add, merge
 from wire.decode import Encoding
 from wire.errors import TransientError
+
+_log = logging.getLogger("holdfast.ingest")
+Answer = Callable[[Outcome | TransientError], None]
+"""Told, in the loop, what came of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,8 @@ class Receiver:
         self.committer = Committer(log=log, desired=desired, now_ms=now_ms, writer=settings.writer)
         self._settings = settings
         self._group_bytes = settings.group_bytes_per_partition * log.partitions
-        self._waiting: deque[tuple[Sent, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[tuple[Sent, Answer]] = deque()
         self._arrival = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None  # asked for once: it costs a getpid
         self._early: Tallies = {}
         self._tick_due = False
         self._draining = False
@@ -61,19 +66,17 @@ class Receiver:
 
     async def receive(self, encoding: Encoding, body: bytes, app_id: str) -> Outcome:
         """Wait until the upload is durable, or refused. Raises TransientError: come back."""
-        return await self.offer(encoding, body, app_id)
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.offer(Sent(encoding, body, app_id), partial(_settle, answered))
+        return await answered
 
-    def offer(self, encoding: Encoding, body: bytes, app_id: str) -> asyncio.Future[Outcome]:
-        """The same, for callers without a task. Raises TransientError at once or in the future."""
+    def offer(self, sent: Sent, answer: Answer) -> None:
+        """The same, for callers without a task. Raises TransientError if it cannot wait here."""
         if self._stopping:
             raise self.admission.come_back("draining", "the server is going away")
-        self.admission.take(len(body))
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append((Sent(encoding, body, app_id), answer))
+        self.admission.take(len(sent.body))
+        self._waiting.append((sent, answer))
         self._arrival.set()
-        return answer
 
     def count_refused(self, code: str) -> None:
         """An upload that a transport refused before it could be decoded."""
@@ -129,9 +132,9 @@ class Receiver:
     ) -> list[Outcome] | TransientError:
         return self.committer.commit(group, early=early, with_tick=with_tick)
 
-    def _next_group(self) -> list[tuple[Sent, asyncio.Future[Outcome]]]:
+    def _next_group(self) -> list[tuple[Sent, Answer]]:
         room = self._group_bytes
-        group: list[tuple[Sent, asyncio.Future[Outcome]]] = []
+        group: list[tuple[Sent, Answer]] = []
         waiting = self._waiting
         while waiting and len(group) < self._settings.group_uploads_max:
             room -= len(waiting[0][0].body)
@@ -141,15 +144,23 @@ class Receiver:
         return group
 
     def _answer(
-        self,
-        group: list[tuple[Sent, asyncio.Future[Outcome]]],
-        outcomes: list[Outcome] | TransientError,
+        self, group: list[tuple[Sent, Answer]], outcomes: list[Outcome] | TransientError
     ) -> None:
         for i, (sent, answer) in enumerate(group):
             self.admission.give_back(len(sent.body))
-            if answer.done():  # the client hung up; its rows count all the same
-                continue
-            if isinstance(outcomes, TransientError):
-                answer.set_exception(self.admission.come_back(outcomes.code, outcomes.detail))
-            else:
-                answer.set_result(outcomes[i])
+            try:
+                if isinstance(outcomes, TransientError):
+                    answer(self.admission.come_back(outcomes.code, outcomes.detail))
+                else:
+                    answer(outcomes[i])
+            except Exception:  # noqa: BLE001  # one client's connection must not cost its neighbours
+                _log.exception("answer_failed")
+
+
+def _settle(answered: asyncio.Future[Outcome], outcome: Outcome | TransientError) -> None:
+    if answered.done():
+        return  # the client hung up; its rows count all the same
+    if isinstance(outcome, TransientError):
+        answered.set_exception(outcome)
+    else:
+        answered.set_result(outcome)

@@ -6,26 +6,23 @@ what is plainly that is taken; anything else, a single odd header included, goes
 through uvicorn and the ASGI app, with the same bytes.
 """
 
-import asyncio
-from collections.abc import Callable
+import re
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ingest.http_answer import Answer, problem_answer, receipt_answer
-from ingest.http_body import Headers, RequestReader
-from ingest.receipt import Outcome, UploadRefused
+from ingest.http_answer import problem_bytes, receipt_bytes
+from ingest.http_body import MEANT, Headers, RequestReader
+from ingest.receipt import Outcome, Receipt, UploadRefused
 from ingest.receive import Receiver
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError
 
 _START: Final = b"POST /v1/telemetry HTTP/1.1\r\n"
+_FIELD: Final = rb"([A-Za-z0-9_-]++):([^\r\n\0]*+)\r\n"  # possessive: one pass, no way back
+_FIELDS: Final = re.compile(_FIELD)
+_HEAD: Final = re.compile(rb"(?:%b)*+" % _FIELD)
 _ODD: Final = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer"))
-_NAME: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 _LENGTH_DIGITS_MAX: Final = 7
 
 
@@ -34,26 +31,21 @@ def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
     end = data.find(b"\r\n\r\n")
     if end < 0 or not data.startswith(_START):
         return None
-    lines = data[len(_START) : end].split(b"\r\n")
-    if any(stray in line for line in lines for stray in (b"\n", b"\r", b"\0")):
+    start, end = len(_START), end + 2
+    if _HEAD.fullmatch(data, start, end) is None:
         return None  # another reader might see another request in these bytes
     found = Headers(length=-1)
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        name = name.lower()
-        if not colon or not name or not _NAME.issuperset(name) or name in _ODD:
-            return None
-        value = value.strip(b" \t")
+    for name, value in _FIELDS.findall(data, start, end):
+        name, value = name.lower(), value.strip(b" \t")  # noqa: PLW2901
         if name == b"content-length":
             if found.length >= 0 or not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX:
                 return None
             found.length = int(value)
-        elif name == b"connection":
-            if value.lower() != b"keep-alive":
-                return None
-        else:
+        elif name in MEANT:
             found.take(name, value)
-    body = data[end + 4 :]
+        elif name in _ODD or (name == b"connection" and value.lower() != b"keep-alive"):
+            return None
+    body = data[end + 2 :]
     return (found, body) if found.length == len(body) else None
 
 
@@ -65,6 +57,8 @@ class UploadProtocol(HttpToolsProtocol):
         self._receiver = receiver
         self._reader = reader
         self._is_answering = False
+        self._encoding = Encoding.PROTOBUF  # of the upload that is under way
+        self._answered_s = 0.0
         self._is_between = True  # the parser has seen whole requests only
         self._later = b""
         self._closes = False
@@ -105,53 +99,51 @@ class UploadProtocol(HttpToolsProtocol):
         """Offer the upload; False if the ordinary way must have it."""
         if not self._reader.is_small(headers, body):
             return False
-        self._unset_keepalive_if_required()
         try:
             sent = self._reader.whole(headers, body)
-            future = self._receiver.offer(sent.encoding, sent.body, sent.app_id)
+            self._encoding = sent.encoding
+            self._receiver.offer(sent, self._answer)
         except PermanentError as error:
             self._receiver.count_refused(error.code)
-            self._write(problem_answer(error))
+            self._write(problem_bytes(error))
         except TransientError as error:
-            self._write(problem_answer(error))
+            self._write(problem_bytes(error))
         else:
             self._is_answering = True
-            future.add_done_callback(self._answer_in(sent.encoding))
         return True
 
-    def _answer_in(self, encoding: Encoding) -> Callable[[asyncio.Future[Outcome]], None]:
-        def answer(future: asyncio.Future[Outcome]) -> None:
-            self._is_answering = False
-            if future.cancelled():
-                self.transport.close()
-                return
-            error = future.exception()
-            if isinstance(error, PermanentError | TransientError):
-                self._write(problem_answer(error))
-            elif error is not None:
-                self.transport.close()
-                raise error
-            else:
-                outcome = future.result()
-                if isinstance(outcome, UploadRefused):
-                    self._write(problem_answer(outcome.error))
-                else:
-                    self._write(receipt_answer(outcome, encoding))
+    def _answer(self, outcome: Outcome | TransientError) -> None:
+        self._is_answering = False
+        if isinstance(outcome, Receipt):
+            self._write(receipt_bytes(outcome, self._encoding))
+        else:
+            error = outcome.error if isinstance(outcome, UploadRefused) else outcome
+            self._write(problem_bytes(error))
 
-        return answer
-
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: bytes) -> None:
         if self.transport.is_closing():
             return  # nobody is there; the rows count all the same
-        lines = [STATUS_LINE[answer.status]]
-        for name, value in answer.headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n", answer.body)
-        self.transport.write(b"".join(lines))
+        self.transport.write(answer)
         if self._closes:
             self.transport.close()
             return
-        self.on_response_complete()
+        self.server_state.total_requests += 1
+        self._answered_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_for_idleness_in(self.timeout_keep_alive)
         if self._later:
             data, self._later = self._later, b""
             self.data_received(data)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close if nothing was asked for so long; one timer, not one an answer."""
+        idle_s = 0.0 if self._is_answering else self.loop.time() - self._answered_s
+        if idle_s < self.timeout_keep_alive:
+            self._look_for_idleness_in(self.timeout_keep_alive - idle_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _look_for_idleness_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )

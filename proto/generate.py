@@ -3,7 +3,7 @@
 ``python proto/generate.py`` writes; ``--check`` names what is stale (or expired) and exits 1.
 
 What goes in: ``metrics.yaml``, ``holdfast/v1/telemetry.proto`` (outside its column block),
-``segment.avsc`` and the JSON Schemas. What comes out: the column block of ``telemetry.proto``,
+the Avro schemas and the JSON Schemas. What comes out: the column block of ``telemetry.proto``,
 ``wire/pb/`` (code and package data), ``docs/metrics.md`` and ``deploy/crd/``.
 """
 
@@ -39,6 +39,7 @@ METRIC_FIELDS: Final = (
     "sensitivity", "owner", "expires", "description", "question",
 )  # fmt: skip
 SCHEMAS: Final = ("model_release", "policy", "rate_card", "release_config")
+AVRO: Final = ("segment.avsc", "context.avsc")
 
 Entry = Mapping[str, Any]  # Any: a value as YAML or JSON has it, checked here
 
@@ -281,6 +282,7 @@ def outputs(root: Path, *, today: date | None) -> dict[str, bytes]:
     private = private_proto(telemetry)
     schemas = {name: (contracts / f"{name}.schema.json").read_bytes() for name in SCHEMAS}
     copies = {f"wire/pb/{name}.schema.json": body for name, body in schemas.items()}
+    copies |= {f"wire/pb/{name}": (contracts / name).read_bytes() for name in AVRO}
     definitions = {
         f"deploy/crd/{CRDS[name][0]}.holdfast.dev.yaml": resource_definition(
             name, json.loads(schemas[name])
@@ -291,7 +293,6 @@ def outputs(root: Path, *, today: date | None) -> dict[str, bytes]:
         "proto/holdfast/v1/telemetry.proto": telemetry.encode(),
         "wire/pb/private.proto": private.encode(),
         "wire/pb/registry.py": registry_module(metrics).encode(),
-        "wire/pb/segment.avsc": (contracts / "segment.avsc").read_bytes(),
         "docs/metrics.md": metrics_page(metrics).encode(),
         **copies,
         **definitions,

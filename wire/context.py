@@ -15,7 +15,7 @@ ARMS: Final = ("", "candidate", "control")
 class Context:
     """One cohort's description. Strings are registered names or members of the tuples above.
 
-    Field order is the order of the log's context record (`proto/segment.avsc`).
+    Field order is the order of the log's context record (`proto/context.avsc`).
     """
 
     app_id: str

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import lru_cache
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any, Final
@@ -92,11 +93,17 @@ class Segment:
     control: bytes = b""
 
 
-_SCHEMA: Final = fastavro.parse_schema(
-    json.loads((files("wire") / "pb" / "segment.avsc").read_bytes())
-)
+_CACHED_MAX: Final = 65_536
 _CONTEXT_FIELDS: Final = tuple(f.name for f in fields(Context))
 _context_values = attrgetter(*_CONTEXT_FIELDS)
+
+
+def _schema(name: str) -> Any:  # noqa: ANN401  # fastavro's own type
+    return fastavro.parse_schema(json.loads((files("wire") / "pb" / name).read_bytes()))
+
+
+_SEGMENT: Final = _schema("segment.avsc")
+_CONTEXT: Final = _schema("context.avsc")
 
 
 def encode(segment: Segment) -> bytes:
@@ -105,18 +112,14 @@ def encode(segment: Segment) -> bytes:
         "kind": segment.kind.value,
         "arrived_ms": segment.arrived_ms,
         "writer": segment.writer,
-        "contexts": [
-            dict(zip(_CONTEXT_FIELDS, _context_values(c), strict=True)) for c in segment.contexts
-        ],
+        "contexts": [_context_bytes(context) for context in segment.contexts],
         "tallies": dict(segment.tallies),
         "control": segment.control,
     }
     for name in _TABLES:
         table: Mapping[str, Column] = getattr(segment, name)
         record[name] = {key: column.tobytes() for key, column in table.items()}
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, _SCHEMA, record)
-    return out.getvalue()
+    return _avro(_SEGMENT, record)
 
 
 def decode(payload: bytes) -> Segment:
@@ -128,7 +131,7 @@ def decode(payload: bytes) -> Segment:
         ``segment_undecodable``: not a segment, or its columns disagree in length.
     """
     try:
-        record: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(payload), _SCHEMA, None)  # type: ignore[assignment]
+        record: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(payload), _SEGMENT, None)  # type: ignore[assignment]
         tables = {
             name: {
                 key: np.frombuffer(record[name][key], dtype)
@@ -141,7 +144,7 @@ def decode(payload: bytes) -> Segment:
             kind=Kind(record["kind"]),
             arrived_ms=record["arrived_ms"],
             writer=record["writer"],
-            contexts=[Context(**c) for c in record["contexts"]],
+            contexts=[_context_of(body) for body in record["contexts"]],
             tallies=record["tallies"],
             control=record["control"],
             **tables,
@@ -150,6 +153,22 @@ def decode(payload: bytes) -> Segment:
         raise PermanentError("segment_undecodable", type(error).__name__) from error
     _check_shape(segment)
     return segment
+
+
+@lru_cache(_CACHED_MAX)
+def _context_bytes(context: Context) -> bytes:
+    return _avro(_CONTEXT, dict(zip(_CONTEXT_FIELDS, _context_values(context), strict=True)))
+
+
+@lru_cache(_CACHED_MAX)
+def _context_of(body: bytes) -> Context:
+    return Context(**fastavro.schemaless_reader(io.BytesIO(body), _CONTEXT, None))  # type: ignore[arg-type]
+
+
+def _avro(schema: Any, record: dict[str, object]) -> bytes:  # noqa: ANN401  # fastavro's own type
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schema, record)
+    return out.getvalue()
 
 
 def _check_shape(segment: Segment) -> None:
