@@ -1,6 +1,7 @@
 """The short way of a whole upload and the ordinary way give the same answers, in order."""
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -166,3 +167,17 @@ def test_no_bytes_upset_the_short_way(junk: bytes, body: bytes) -> None:
 
     if found is not None:
         assert found[0].length == len(found[1])
+
+
+def test_a_connection_is_closed_when_it_idles_and_not_while_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.serve._KEEP_ALIVE_S", 1)
+    with running(tmp_path, MemoryLog(1)) as up, connect(up) as connection:
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 2.0:
+            connection.sendall(request(up, upload().SerializeToString()))
+            assert answer(connection)[0] == 200
+            time.sleep(0.3)
+
+        assert connection.recv(1) == b""
