@@ -1,10 +1,11 @@
 """Stage one, per partition: segments -> deduplicated windows. Pure: reads no clock, does no I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.dedup import DedupIndex
 from streams.log.base import Record
@@ -26,8 +27,15 @@ class DeadLetter:
     code: str
 
 
+def _forget_ids(arrived_ms: int, ids: NDArray[np.void]) -> None:
+    """A log that keeps its own ids needs none from here."""
+
+
 class Summariser:
-    """Takes one partition's records in offset order; gives its windows as they close."""
+    """Takes one partition's records in offset order; gives its windows as they close.
+
+    `on_ids` is told every telemetry record's arrival and batch ids, shape ``(U,)``.
+    """
 
     def __init__(
         self,
@@ -36,8 +44,10 @@ class Summariser:
         window_ms: int,
         horizon_ms: int,
         log_time: LogTime | None = None,
+        on_ids: Callable[[int, NDArray[np.void]], None] = _forget_ids,
     ) -> None:
         self._partition = partition
+        self._on_ids = on_ids
         self._window_ms = window_ms
         self._log_time = log_time or LogTime()
         self._window: OpenWindow | None = None
@@ -89,3 +99,4 @@ class Summariser:
         elif segment.kind is Kind.TELEMETRY:
             ids = segment.uploads["batch_id"]
             window.add(segment, self.dedup.add(ids, segment.arrived_ms))
+            self._on_ids(segment.arrived_ms, ids)
