@@ -66,6 +66,34 @@ class Settings(BaseSettings):
     )
     writer: str = Field(default="ingest-0", description="name of this ingest worker in the log")
     tick_s: float = Field(default=1.0, gt=0, le=60, description="seconds between ticks of log time")
+    kafka_bootstrap: str = Field(
+        default="", description="Kafka brokers, host:port,...; `holdfast up` needs none"
+    )
+    kafka_prefix: str = Field(
+        default="holdfast",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="topics and groups are PREFIX.name",
+    )
+    kafka_replication: int = Field(
+        default=1, ge=1, le=16, description="copies of each new topic; 3 survives a lost disk"
+    )
+    kafka_min_insync: int = Field(
+        default=1, ge=1, le=16, description="copies that a receipt waits for; 2 of 3"
+    )
+    kafka_create_topics: bool = Field(
+        default=True, description="make missing topics at the start; else refuse to start"
+    )
+    seen_retention_hours: float = Field(
+        default=192.0, gt=0, description="how long Kafka keeps batch ids; more than acceptedAgeMs"
+    )
+    worker_id: str = Field(
+        default="worker-0",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="name of this worker in its group; the same over restarts",
+    )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="a worker's health and metrics; 0 = none"
+    )
 
     @field_validator("gitops_url")
     @classmethod

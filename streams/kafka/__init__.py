@@ -1,0 +1,1 @@
+"""Kafka as the durable log between processes."""
