@@ -1,9 +1,10 @@
-"""kill -9 under load, and nothing lost, doubled or decided differently: `python -m bench.chaos`.
+"""Faults under load, and nothing lost, doubled or decided differently: `python -m bench.chaos`.
 
-An oracle sends the uploads of a fleet with one bad release; the service or the store is killed at
-random moments; the supervisor starts it again. Then a quiet phase, and the accounts are compared:
-what was acknowledged against ClickHouse, the commits against the one bad release, the evidence
-against a replay of the surviving log. The printed seed repeats the schedule.
+Fleets send the uploads of one good and several bad releases; parts are killed, stopped and ended at
+random moments, connections fail, the disk fills; a supervisor starts again what has ended. Then a
+quiet phase, and the accounts are compared: what was acknowledged against ClickHouse, the commits
+against the bad releases, the evidence against a replay of the surviving log. The printed seed
+repeats the schedule.
 """
 
 import argparse
@@ -15,66 +16,62 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.node import Bench, running_node, wait_until
-from bench.oracle import Account, Oracle, Release
-from bench.replayed import compare
+from bench.chaos_node import ChaosNode, chaos_node
+from bench.faults import Course, Fault, schedule, suffer
+from bench.fleets import CLOCKS, Fleets, bad_models, files_of
+from bench.node import wait_until
+from bench.oracle import Account, Release
+from bench.replayed import Comparison, compare
 from holdfast.example_repo import rollback_commits
-from holdfast.manifests import Clocks, Model, policy_text, repository_files
-from sdk_stub.faults import FaultTarget
-from sdk_stub.fleet import FleetSettings
 from store import queries
+from store.client import Client
 from wire.desired import DAY_MS
 from wire.errors import PermanentError, TransientError
 
-Victim = Literal["service", "store"]
 PARTITIONS: Final = 2  # so that markers of several must meet
-REGIONS: Final = ("US", "IN")
-MODELS: Final = (
-    Model("keyboard", "next-word", "1.4.0", "1.5.0", 0.4),
-    Model("camera", "scene-labels", "3.1.0", "3.2.0", 0.4),
-)
-BAD: Final = MODELS[1]
-CLOCKS: Final = Clocks(
-    window_ms=1000,
-    observation_ms=4000,
-    cohort_ms=1000,
-    silence_grace_ms=60_000,  # restarts are no silence
-    drift_window_ms=10_000,
-)
+PARTS: Final = ("service", "store")
+PROXIES: Final = ("ingest", "store")
+RESTART_S_MAX: Final = 5.0
+_KILLS_PER_WAVE: Final = 100
 _QUIET_S: Final = 120.0
 _STEADY_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do to the node. Pauses between kills are uniform, seconds."""
+    """What to do to the node. Pauses before faults are uniform, seconds."""
 
     seed: int
     kills: int = 30
-    seconds_between: tuple[float, float] = (0.5, 4.0)
-    phones: int = 4_000
+    seconds_between: tuple[float, float] = (0.1, 1.0)
+    phones: int = 4_000  # of each model
     fault: str = "errors"  # found after some 800 phones: kills are the matter here
-    rollback_s_max: float = 90.0  # after the last kill
+    rollback_s_max: float = 90.0  # after the last fault
 
-    def schedule(self) -> list[tuple[float, Victim]]:
-        """(pause, victim) of every kill; equal seeds, equal schedules."""
-        rng = np.random.default_rng(self.seed)
-        victims: tuple[Victim, Victim] = ("service", "store")
-        return [
-            (float(rng.uniform(*self.seconds_between)), victims[int(rng.integers(2))])
-            for _ in range(self.kills)
-        ]
+    @property
+    def waves(self) -> int:
+        """Bad releases, spread over the run."""
+        return max(1, self.kills // _KILLS_PER_WAVE)
+
+    def schedule(self) -> list[Fault]:
+        """All faults; equal seeds, equal schedules."""
+        return schedule(
+            self.seed, self.kills, parts=PARTS, proxies=PROXIES, pause_s=self.seconds_between
+        )
 
 
 @dataclass(slots=True)
 class ChaosResult:
-    """The contract of ``holdfast chaos --json``; events, unless it says otherwise."""
+    """The contract of ``holdfast chaos --json``; events, unless it says otherwise.
+
+    `restart_seconds_max`: from a kill -9 until the new life has decided on what the log held
+    before, and on at least one segment more. `stuck`: faults after which that took 30 s.
+    """
 
     seed: int
     mode: str = "embedded"
@@ -91,96 +88,134 @@ class ChaosResult:
     commits: int = 0
     commits_expected: int = 1
     retries: int = 0
+    refused: int = 0
     restart_seconds_max: float = 0.0
-    killed: dict[str, int] = field(default_factory=dict)
+    restart_seconds_median: float = 0.0
+    live_seconds_max: float = 0.0
+    drain_seconds_max: float = 0.0
+    drains_unclean: int = 0
+    stuck: int = 0
+    disk_full: int = 0
+    disk_full_refused: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    cycle_seconds_mean: float = 0.0
 
     @property
     def is_ok(self) -> bool:
-        """Nothing lost, doubled, decided differently; one commit for the one bad release."""
-        wrong = self.lost or self.doubled or self.verdicts_differing or self.balance_difference
-        return not wrong and self.evidence_equal and self.commits == self.commits_expected
+        """Every promise held."""
+        wrong = (self.lost, self.doubled, self.verdicts_differing, self.balance_difference)
+        return (
+            not any(wrong)
+            and not self.stuck
+            and not self.refused
+            and self.evidence_equal
+            and self.commits == self.commits_expected
+            and self.disk_full_refused == self.disk_full
+            and self.restart_seconds_max <= RESTART_S_MAX
+        )
+
+    def take_course(self, course: Course) -> None:
+        """What came of the faults."""
+        restarts = sorted(course.restart_seconds) or [0.0]
+        self.kills, self.stuck = course.kills, course.stuck
+        self.faults = dict(sorted(course.faults.items()))
+        self.restart_seconds_max = round(restarts[-1], 2)
+        self.restart_seconds_median = round(restarts[len(restarts) // 2], 2)
+        self.live_seconds_max = round(course.live_seconds_max, 2)
+        self.drain_seconds_max = round(course.drain_seconds_max, 2)
+        self.drains_unclean = course.drains_unclean
+        self.disk_full = course.faults["disk_full"]
+        self.disk_full_refused = course.disk_full_refused
+        self.cycle_seconds_mean = round(course.seconds / max(course.faults.total(), 1), 2)
+
+    def take_counts(self, account: Account, counted: Counter[Release]) -> None:
+        """What was acknowledged against what the store has."""
+        self.acknowledged = account.acknowledged.total()
+        self.maybe = account.maybe.total()
+        self.counted = counted.total()
+        self.retries, self.refused = account.retries, account.refused
+        for release in account.acknowledged | account.maybe | counted:
+            least = account.acknowledged[release]
+            most = least + account.maybe[release]
+            self.lost += max(least - counted[release], 0)
+            self.doubled += max(counted[release] - most, 0)
+
+    def take_comparison(self, same: Comparison) -> None:
+        """What was decided against a replay of the log."""
+        self.evidence_equal, self.verdicts = same.is_state_equal, same.verdicts
+        self.verdicts_differing = same.differing
 
 
 def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
-    """The whole experiment in a new folder."""
-    result = ChaosResult(plan.seed)
-    policy = policy_text(
-        CLOCKS, regions=REGIONS, apps=tuple(m.app_id for m in MODELS), dry_run=False
-    )
-    files = repository_files(MODELS, policy)
-    node = running_node(root, files, gitops_poll_s=0.5, tick_s=0.25, partitions=PARTITIONS)
-    with node as bench:
-        oracle = Oracle(
-            port=bench.node.settings.http_port,
-            keys={m.app_id: bench.key(m.app_id) for m in MODELS},
-            fleet=FleetSettings(
-                phones=plan.phones, regions=REGIONS, adoption_ms=20_000, idle_gap_ms=120_000
-            ),
-            target=FaultTarget(BAD.model_id, BAD.candidate),
-            seed=plan.seed,
-            fault=plan.fault,
+    """The whole experiment on one node, in a new folder."""
+    bad = bad_models(plan.waves)
+    result = ChaosResult(plan.seed, commits_expected=len(bad))
+    with chaos_node(root, files_of(bad), partitions=PARTITIONS, tick_s=0.25) as world:
+        fleets = Fleets(
+            (world.proxies["ingest"].port,), bad, plan.phones, plan.fault, plan.seed, world.key
         )
-        oracle.start()
+        world.refusals = lambda: fleets.full
+        fleets.start_good()
+        wait_until(lambda: all(world.decided()), timeout_s=_QUIET_S, what="a first window")
         try:
-            _kill_all(plan, bench, result, tell)
-            _wait_for_rollback(plan, bench, tell)
+            result.take_course(_suffer(plan, world, fleets, tell))
+            _wait_for_rollbacks(plan, world, fleets, tell)
             tell("quiet: waiting until everything is acknowledged and stored")
-            oracle.quiet()
-            wait_until(
-                lambda: bool(oracle.errors) or oracle.is_done,
-                timeout_s=_QUIET_S,
-                what="all acknowledged",
-            )
+            fleets.quiet()
+            wait_until(lambda: fleets.is_done, timeout_s=_QUIET_S, what="all acknowledged")
         finally:
-            account = oracle.stop()
-        counted = _settled_counts(bench, account)
-        _compare_counts(result, account, counted)
-        result.balance_difference = queries.mass_balance(bench.store())["difference"]
-        result.commits = len(rollback_commits(bench.gitops))
-        folder = bench.folder
+            account = fleets.stop()
+        store = world.client()
+        result.take_counts(account, settled_counts(store, world.revive, account))
+        result.balance_difference = queries.mass_balance(store)["difference"]
+        store.close()
+        result.commits = len(rollback_commits(world.gitops))
+        folder = world.folder
     tell("replaying the surviving log")
     same = compare(folder, partitions=PARTITIONS, window_ms=CLOCKS.window_ms, horizon_ms=7 * DAY_MS)
-    result.evidence_equal, result.verdicts = same.is_state_equal, same.verdicts
-    result.verdicts_differing = same.differing
+    result.take_comparison(same)
     return result
 
 
-def _kill_all(plan: Plan, bench: Bench, result: ChaosResult, tell: Callable[[str], None]) -> None:
-    for number, (pause_s, victim) in enumerate(plan.schedule(), 1):
-        time.sleep(pause_s)
-        if victim == "service":
-            assert bench.node.service is not None, "it has started"  # noqa: S101
-            popen = bench.node.service
-        else:
-            assert bench.node.store is not None, "it has started"  # noqa: S101
-            popen = bench.node.store.popen
-        popen.kill()
-        killed_s = time.monotonic()
-        popen.wait()
-        while bench.node.look():
-            pass
-        took_s = time.monotonic() - killed_s
-        result.kills += 1
-        result.killed[victim] = result.killed.get(victim, 0) + 1
-        result.restart_seconds_max = max(result.restart_seconds_max, round(took_s, 2))
-        tell(f"kill {number}/{plan.kills}: {victim}, back after {took_s:.1f} s")
+def _suffer(plan: Plan, world: ChaosNode, fleets: Fleets, tell: Callable[[str], None]) -> Course:
+    faults = plan.schedule()
+    each = len(faults) / plan.waves
+
+    def before(number: int) -> None:
+        if number > fleets.bad_started * each:
+            fleets.start_next_bad()
+        _rest(world, fleets)
+
+    return suffer(faults, world, before=before, tell=tell)
 
 
-def _wait_for_rollback(plan: Plan, bench: Bench, tell: Callable[[str], None]) -> None:
-    """The bad release must be found; kills only delay it."""
-    tell("waiting for the rollback of the bad release")
+def _rest(world: ChaosNode, fleets: Fleets) -> int:
+    """Phones whose release has been rolled back may rest; how many releases have been."""
+    commits = rollback_commits(world.gitops)
+    words = {word for commit in commits for word in commit.subject.split()}
+    fleets.rest(words)
+    return len(commits)
+
+
+def _wait_for_rollbacks(
+    plan: Plan, world: ChaosNode, fleets: Fleets, tell: Callable[[str], None]
+) -> None:
+    """The bad releases must be found; faults only delay it."""
+    tell("waiting for the rollback of every bad release")
 
     def found() -> bool:
-        bench.node.look()
-        return bool(rollback_commits(bench.gitops))
+        world.revive()
+        return _rest(world, fleets) >= len(fleets.bad)
 
     try:
         wait_until(found, timeout_s=plan.rollback_s_max, what="a rollback")
     except TimeoutError:
-        tell("no rollback came")  # the count of commits will say it
+        tell("a rollback is missing")  # the count of commits will say it
 
 
-def _settled_counts(bench: Bench, account: Account) -> Counter[Release]:
+def settled_counts(
+    store: Client, revive: Callable[[], object], account: Account
+) -> Counter[Release]:
     """Events by release in ClickHouse, once they no longer change."""
     wanted = account.acknowledged.total()
     counted: Counter[Release] = Counter()
@@ -188,8 +223,8 @@ def _settled_counts(bench: Bench, account: Account) -> Counter[Release]:
 
     def settled() -> bool:
         nonlocal counted, steady_since_s
-        bench.node.look()
-        now = _counted(bench)
+        revive()
+        now = _counted(store)
         if now != counted:
             counted, steady_since_s = now, time.monotonic()
         is_enough = counted.total() >= wanted
@@ -202,38 +237,26 @@ def _settled_counts(bench: Bench, account: Account) -> Counter[Release]:
     return counted
 
 
-def _counted(bench: Bench) -> Counter[Release]:
+def _counted(store: Client) -> Counter[Release]:
     sql = (
         "SELECT model_id, model_version, sum(n) FROM hf.metric_totals "
         "WHERE metric = 'inference.latency' GROUP BY model_id, model_version"
     )
     try:
-        rows = bench.store().rows(sql)
+        rows = store.rows(sql)
     except (TransientError, PermanentError):
         return Counter()
     return Counter({(str(model), str(version)): int(str(n)) for model, version, n in rows})
-
-
-def _compare_counts(result: ChaosResult, account: Account, counted: Counter[Release]) -> None:
-    result.acknowledged = account.acknowledged.total()
-    result.maybe = account.maybe.total()
-    result.counted = counted.total()
-    result.retries = account.retries
-    for release in account.acknowledged | account.maybe | counted:
-        least = account.acknowledged[release]
-        most = least + account.maybe[release]
-        result.lost += max(least - counted[release], 0)
-        result.doubled += max(counted[release] - most, 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 if every promise held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mode", choices=("embedded",), default="embedded")
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=30, help="kill -9; other faults come on top")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--seconds-between", type=float, nargs=2, default=(0.5, 4.0), metavar=("LOW", "HIGH")
+        "--seconds-between", type=float, nargs=2, default=(0.1, 1.0), metavar=("LOW", "HIGH")
     )
     parser.add_argument("--dir", type=Path, help="keep everything in this new folder")
     parser.add_argument("--json", action="store_true")

@@ -27,6 +27,7 @@ from wire.pb import telemetry_pb2 as pb
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
+_COME_BACK: Final = 503
 _AGAIN: Final = frozenset({_OK, 408, 425, 429})  # 200 without a receipt is none
 _TICK_S: Final = 0.05
 _POLL_S: Final = 0.25
@@ -47,6 +48,16 @@ class Account:
     uploads: int = 0
     retries: int = 0
     refused: int = 0
+    full: int = 0  # answers 503: come back
+
+    def add(self, other: "Account") -> None:
+        """Take another fleet's account in."""
+        self.acknowledged += other.acknowledged
+        self.maybe += other.maybe
+        self.uploads += other.uploads
+        self.retries += other.retries
+        self.refused += other.refused
+        self.full += other.full
 
 
 @dataclass(slots=True)
@@ -184,6 +195,8 @@ class Oracle:
             except DecodeError:
                 return False
         elif status in _AGAIN or status >= _SERVER_ERROR or status < _BAD_REQUEST:
+            with self._lock:
+                self.account.full += status == _COME_BACK
             return False
         with self._lock:
             self.account.maybe[release] -= rows
