@@ -13,6 +13,7 @@ from typing import Final
 
 from actions.gate import PastRollback
 from actions.results import ActionResult, State
+from wire.errors import PermanentError
 
 
 class Action(StrEnum):
@@ -77,15 +78,37 @@ _ORDER: Final = " ORDER BY acted_ms, rowid"
 
 
 class Outbox:
-    """One SQLite file; one thread at a time."""
+    """One SQLite file, or (`path` None) memory that is durable where its `body` was published.
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=FULL")
-        self._database.execute("PRAGMA busy_timeout=5000")
-        self._database.execute(_SCHEMA)
+    `body` restores such an outbox; PermanentError ``outbox_unreadable`` if it is none. One thread
+    at a time.
+    """
+
+    def __init__(self, path: Path | None, *, body: bytes = b"") -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(
+            path or ":memory:", isolation_level=None, check_same_thread=False
+        )
+        try:
+            if body:
+                self._database.deserialize(body)
+            self._database.execute("PRAGMA journal_mode=WAL")  # memory has none and says nothing
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute("PRAGMA busy_timeout=5000")
+            self._database.execute(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            raise PermanentError("outbox_unreadable", str(error)) from error
+
+    @property
+    def changes(self) -> int:
+        """Grows with every row that is written."""
+        return self._database.total_changes
+
+    def body(self) -> bytes:
+        """Everything, for the next life of an outbox in memory."""
+        return self._database.serialize()
 
     def queue(self, effects: Iterable[Effect], *, now_ms: int) -> int:
         """Take all effects or none, durably; how many of them were new."""

@@ -7,6 +7,7 @@ import pytest
 
 from actions.outbox import Action, Effect, Outbox
 from actions.results import ActionResult, State
+from wire.errors import PermanentError
 
 
 @pytest.fixture
@@ -84,3 +85,24 @@ def test_only_changes_are_unreported_and_a_later_change_stays_so(path: Path) -> 
     assert [p.at_ms for p in outbox.past_rollbacks(since_ms=4)] == [4]
     assert outbox.past_rollbacks(since_ms=5) == []
     outbox.close()
+
+
+def test_an_outbox_in_memory_comes_back_from_its_body() -> None:
+    first = Outbox(None)
+    first.queue([effect()], now_ms=1)
+    changes = first.changes
+    (entry,) = first.due(1, with_dry_runs=False)
+    first.record(entry, ActionResult(State.DONE, commit="c"), now_ms=2, next_ms=None)
+    assert first.changes > changes
+
+    second = Outbox(None, body=first.body())
+
+    assert second.entries() == first.entries()
+    assert second.queue([effect()], now_ms=3) == 0
+    first.close()
+    second.close()
+
+
+def test_a_body_that_is_no_outbox_is_refused() -> None:
+    with pytest.raises(PermanentError, match="outbox_unreadable"):
+        Outbox(None, body=b"not a database")
