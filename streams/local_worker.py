@@ -11,7 +11,7 @@ from typing import Final
 
 from analytics.types import Outcome, Verdict, VerdictKind
 from streams.decide import Decided, Decider, Position
-from streams.log.base import Log, Record
+from streams.log.base import EmbeddedLog, Record
 from streams.log_time import LogTime
 from streams.ports import Sink
 from streams.snapshot import decider_parts, restore_decider
@@ -49,7 +49,7 @@ class LocalWorker:
 
     def __init__(
         self,
-        log: Log,
+        log: EmbeddedLog,
         sink: Sink,
         state: StateStore,
         settings: WorkerSettings,

@@ -54,9 +54,11 @@ class Log(Protocol):
         """Fixed when the log is made; opening it with another number is a PermanentError."""
 
     def append(self, records: Sequence[Entry]) -> list[int]:
-        """Write all records or none, durably; their offsets. One call is one group commit.
+        """Write all records durably; their offsets. One call is one group commit.
 
-        Raises TransientError ``log_full`` while the disk's reserve is touched.
+        Raises TransientError: ``log_full`` while the disk's reserve is touched, ``kafka_away``
+        and others. Then a log of one file has written nothing; a log of several brokers may have
+        written some. Append the same uploads again: what was written is dropped by its batch id.
         """
 
     def read(self, partition: int, offset: int, *, bytes_max: int) -> list[Record]:
@@ -72,7 +74,14 @@ class Log(Protocol):
         """Offset that the next record will get."""
 
     def trim(self, partition: int, *, before: int) -> None:
-        """Forget payloads before this offset. Batch ids stay until `forget_batch_ids`."""
+        """Forget payloads before this offset."""
+
+    def close(self) -> None:
+        """Release files and connections. A closed log refuses everything."""
+
+
+class BatchIds(Protocol):
+    """The ids of uploads in the log, which outlive their payloads."""
 
     def batch_ids(
         self, partition: int, *, before: int, since_ms: int
@@ -82,8 +91,9 @@ class Log(Protocol):
     def forget_batch_ids(self, *, before_ms: int) -> None:
         """Drop the batch ids of trimmed records that arrived before this."""
 
-    def close(self) -> None:
-        """Release files. A closed log refuses everything."""
+
+class EmbeddedLog(Log, BatchIds, Protocol):
+    """Both in one, written in one transaction."""
 
 
 def check_entries(records: Sequence[Entry], partitions: int) -> None:

@@ -1,6 +1,8 @@
 """Every log backend keeps the same promises. A new backend joins by adding one line to LOGS."""
 
+import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,9 +13,18 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from streams.log.base import Append, Log
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.topics import ensure_topics
+from streams.log.base import Append, EmbeddedLog, Log
+from streams.log.kafka import KafkaLog
 from streams.log.memory import MemoryLog
 from streams.log.sqlite import SqliteLog
 from wire.errors import PermanentError, TransientError
@@ -26,20 +37,38 @@ def now_ms() -> int:
     return 0
 
 
-def memory(folder: Path) -> Log:
+def memory(folder: Path) -> EmbeddedLog:
     return MemoryLog(PARTITIONS)
 
 
-def sqlite(folder: Path) -> Log:
+def sqlite(folder: Path) -> EmbeddedLog:
     return SqliteLog(folder, partitions=PARTITIONS, now_ms=now_ms)
 
 
-LOGS: list[Callable[[Path], Log]] = [memory, sqlite]
+def kafka_log(bootstrap: str, prefix: str) -> Log:
+    settings = KafkaSettings(bootstrap, prefix=prefix, partitions=PARTITIONS)
+    asyncio.run(ensure_topics(settings))
+    return KafkaLog(settings, client_id="contract")
+
+
+EMBEDDED: list[Callable[[Path], EmbeddedLog]] = [memory, sqlite]
+LOGS = [*EMBEDDED, kafka_log]
 
 
 @pytest.fixture(params=LOGS, ids=lambda make: make.__name__)
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    made: Log = request.param(tmp_path)
+    made: Log
+    if request.param is kafka_log:
+        made = kafka_log(request.getfixturevalue("kafka"), request.getfixturevalue("kafka_prefix"))
+    else:
+        made = request.param(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=EMBEDDED, ids=lambda make: make.__name__)
+def embedded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedLog]:
+    made: EmbeddedLog = request.param(tmp_path)
     yield made
     made.close()
 
@@ -96,38 +125,6 @@ def test_offsets_go_on_after_everything_was_trimmed(log: Log) -> None:
     assert log.append([Append(0, b"y", 1)]) == [1]
 
 
-def test_batch_ids_survive_a_trim_and_are_forgotten_by_time(log: Log) -> None:
-    log.append([Append(0, b"x", 10, ID_A), Append(0, b"", 15), Append(0, b"y", 20, ID_B)])
-
-    log.trim(0, before=2)
-    log.forget_batch_ids(before_ms=10)
-    assert list(log.batch_ids(0, before=3, since_ms=0)) == [(10, ID_A), (20, ID_B)]
-    log.forget_batch_ids(before_ms=11)
-    assert list(log.batch_ids(0, before=3, since_ms=0)) == [(20, ID_B)]
-
-
-def test_batch_ids_of_records_still_held_are_never_forgotten(log: Log) -> None:
-    log.append([Append(0, b"x", 10, ID_A)])
-
-    log.forget_batch_ids(before_ms=1_000)
-
-    assert list(log.batch_ids(0, before=1, since_ms=0)) == [(10, ID_A)]
-
-
-def test_batch_ids_are_bounded_by_offset_time_and_partition(log: Log) -> None:
-    log.append([Append(0, b"x", 10, ID_A), Append(0, b"y", 20, ID_B), Append(1, b"z", 30, ID_A)])
-
-    assert list(log.batch_ids(0, before=1, since_ms=0)) == [(10, ID_A)]
-    assert list(log.batch_ids(0, before=9, since_ms=11)) == [(20, ID_B)]
-    assert list(log.batch_ids(1, before=9, since_ms=0)) == [(30, ID_A)]
-
-
-def test_a_page_of_batch_ids_is_not_the_end(log: Log) -> None:
-    log.append([Append(0, b"x", i, i.to_bytes(16, "big")) for i in range(1_300)])
-
-    assert [at for at, _ in log.batch_ids(0, before=1_300, since_ms=0)] == list(range(1_300))
-
-
 def test_a_group_with_a_mistake_in_it_writes_nothing(log: Log) -> None:
     for wrong in (Append(PARTITIONS, b"y", 1), Append(0, b"y", 1, b"short")):
         with pytest.raises(ValueError, match=r"partition|16 bytes"):
@@ -147,6 +144,43 @@ def test_a_closed_log_refuses_everything(log: Log) -> None:
     ):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+# What a log that keeps batch ids promises of them.
+
+
+def test_batch_ids_survive_a_trim_and_are_forgotten_by_time(embedded: EmbeddedLog) -> None:
+    embedded.append([Append(0, b"x", 10, ID_A), Append(0, b"", 15), Append(0, b"y", 20, ID_B)])
+
+    embedded.trim(0, before=2)
+    embedded.forget_batch_ids(before_ms=10)
+    assert list(embedded.batch_ids(0, before=3, since_ms=0)) == [(10, ID_A), (20, ID_B)]
+    embedded.forget_batch_ids(before_ms=11)
+    assert list(embedded.batch_ids(0, before=3, since_ms=0)) == [(20, ID_B)]
+
+
+def test_batch_ids_of_records_still_held_are_never_forgotten(embedded: EmbeddedLog) -> None:
+    embedded.append([Append(0, b"x", 10, ID_A)])
+
+    embedded.forget_batch_ids(before_ms=1_000)
+
+    assert list(embedded.batch_ids(0, before=1, since_ms=0)) == [(10, ID_A)]
+
+
+def test_batch_ids_are_bounded_by_offset_time_and_partition(embedded: EmbeddedLog) -> None:
+    embedded.append(
+        [Append(0, b"x", 10, ID_A), Append(0, b"y", 20, ID_B), Append(1, b"z", 30, ID_A)]
+    )
+
+    assert list(embedded.batch_ids(0, before=1, since_ms=0)) == [(10, ID_A)]
+    assert list(embedded.batch_ids(0, before=9, since_ms=11)) == [(20, ID_B)]
+    assert list(embedded.batch_ids(1, before=9, since_ms=0)) == [(30, ID_A)]
+
+
+def test_a_page_of_batch_ids_is_not_the_end(embedded: EmbeddedLog) -> None:
+    embedded.append([Append(0, b"x", i, i.to_bytes(16, "big")) for i in range(1_300)])
+
+    assert [at for at, _ in embedded.batch_ids(0, before=1_300, since_ms=0)] == list(range(1_300))
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -183,17 +217,6 @@ class LogMachine(RuleBasedStateMachine):
         self.starts[partition] += count
         del self.held[partition][:count]
 
-    @rule(before_ms=st.integers(0, 10))
-    def forget(self, before_ms: int) -> None:
-        self.log.forget_batch_ids(before_ms=before_ms)
-
-        for p in (0, 1):
-            self.ids[p] = {
-                o: (at, ids)
-                for o, (at, ids) in self.ids[p].items()
-                if o >= self.starts[p] or at >= before_ms
-            }
-
     @precondition(lambda self: self.reopens)
     @rule()
     def reopen(self) -> None:
@@ -206,23 +229,56 @@ class LogMachine(RuleBasedStateMachine):
             assert self.log.start(p) == self.starts[p]
             assert self.log.end(p) == self.starts[p] + len(self.held[p])
             assert payloads(self.log, p, self.starts[p]) == self.held[p]
-            ids = list(self.log.batch_ids(p, before=1 << 30, since_ms=0))
-            assert ids == [self.ids[p][o] for o in sorted(self.ids[p])]
 
     def teardown(self) -> None:
         self.log.close()
         self.folder.cleanup()
 
 
-class MemoryMachine(LogMachine):
+class EmbeddedMachine(LogMachine):
+    """And the batch ids agree as well."""
+
+    log: EmbeddedLog
+
+    @rule(before_ms=st.integers(0, 10))
+    def forget(self, before_ms: int) -> None:
+        self.log.forget_batch_ids(before_ms=before_ms)
+
+        for p in (0, 1):
+            self.ids[p] = {
+                o: (at, ids)
+                for o, (at, ids) in self.ids[p].items()
+                if o >= self.starts[p] or at >= before_ms
+            }
+
+    @invariant()
+    def ids_agree(self) -> None:
+        for p in (0, 1):
+            ids = list(self.log.batch_ids(p, before=1 << 30, since_ms=0))
+            assert ids == [self.ids[p][o] for o in sorted(self.ids[p])]
+
+
+class MemoryMachine(EmbeddedMachine):
     make = staticmethod(memory)
     reopens = False
 
 
-TestSqliteModel = LogMachine.TestCase
+TestSqliteModel = EmbeddedMachine.TestCase
 TestMemoryModel = MemoryMachine.TestCase
 TestSqliteModel.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
 TestMemoryModel.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+
+
+def test_kafka_agrees_with_the_model(kafka: str) -> None:
+    class KafkaMachine(LogMachine):
+        def __init__(self) -> None:
+            prefix = f"model-{secrets.token_hex(6)}"
+            self.make = lambda folder: kafka_log(kafka, prefix)  # the same topics when reopened
+            super().__init__()
+
+    run_state_machine_as_test(
+        KafkaMachine, settings=settings(max_examples=5, stateful_step_count=15, deadline=None)
+    )
 
 
 # What only a durable log can promise.

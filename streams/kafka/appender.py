@@ -1,0 +1,75 @@
+"""Appends to a topic: all of a group durable, or an error. Makes a new producer after a failure."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from streams.kafka.broker import KafkaSettings, producer
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to be written."""
+
+    partition: int
+    value: bytes | None  # None deletes the key of a compacted topic
+    key: bytes | None = None
+
+
+class Appender:
+    """Lives in one event loop. Connects at the first append, and anew after each failure."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
+        """The offsets, once every record is acknowledged. In order within each partition.
+
+        Raises KafkaError, or CancelledError when the caller's time is up. Then some of the
+        records may be durable; what has not been sent yet will not be.
+        """
+        sender = await self._started()
+        try:
+            waiting = [
+                await sender.send(topic, r.value, key=r.key, partition=r.partition) for r in records
+            ]
+            return [done.offset for done in await asyncio.gather(*waiting)]
+        except (KafkaError, asyncio.CancelledError):
+            self._abandon(sender)
+            raise
+
+    async def close(self) -> None:
+        """Disconnect. What is on its way may still arrive."""
+        if self._producer is not None:
+            self._abandon(self._producer)
+        await asyncio.gather(*self._leaving)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                made = producer(self._settings, self._client_id)
+                try:
+                    await made.start()
+                except BaseException:
+                    await made.stop()
+                    raise
+                self._producer = made
+            return self._producer
+
+    def _abandon(self, sender: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+        """An idempotent producer retries for ever, and after a refused batch never works again."""
+        if self._producer is sender:
+            self._producer = None
+            # no public way says "give up"; `stop` alone would wait until all has been sent
+            sender._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+            leaving = asyncio.create_task(sender.stop())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
