@@ -10,9 +10,9 @@ from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]  # ships no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # nor here
 
-from tests.kafka_fixtures import kafka, kafka_prefix, own_kafka
+from tests.kafka_fixtures import kafka, kafka_prefix, module_kafka, own_kafka
 
-__all__ = ["kafka", "kafka_prefix", "own_kafka"]
+__all__ = ["kafka", "kafka_prefix", "module_kafka", "own_kafka"]
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)

@@ -10,7 +10,6 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -44,14 +43,21 @@ def kafka_prefix() -> str:
     return f"test-{secrets.token_hex(6)}"
 
 
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[Cluster]:
-    """A broker of one test alone, that it may stop and kill."""
+@pytest.fixture(scope="module")
+def module_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A broker of one test module alone."""
     try:
-        with Cluster(tmp_path / "kafka") as cluster:
+        with Cluster(tmp_path_factory.mktemp("own-kafka") / "one") as cluster:
             yield cluster
     except BrokerUnavailableError as error:
         without_broker(error)
+
+
+@pytest.fixture
+def own_kafka(module_kafka: Cluster) -> Cluster:
+    """A broker that a test may stop and kill; it runs again when the next test begins."""
+    module_kafka.start()
+    return module_kafka
 
 
 def without_broker(error: BrokerUnavailableError) -> NoReturn:

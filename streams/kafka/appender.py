@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -64,12 +63,14 @@ class Appender:
                 self._producer = made
             return self._producer
 
-    def _abandon(self, sender: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+    def _abandon(self, sender: AIOKafkaProducer) -> None:
         """An idempotent producer retries for ever, and after a refused batch never works again."""
-        if self._producer is sender:
-            self._producer = None
-            # no public way says "give up"; `stop` alone would wait until all has been sent
-            sender._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
-            leaving = asyncio.create_task(sender.stop())
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+        is_current = sender is self._producer
+        if not is_current:  # another append has done it
+            return
+        self._producer = None
+        # no public way says "give up"; `stop` alone would wait until all has been sent
+        sender._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+        leaving = asyncio.create_task(sender.stop())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
