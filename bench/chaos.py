@@ -89,6 +89,8 @@ class ChaosResult:
     commits_expected: int = 1
     retries: int = 0
     refused: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, int] = field(default_factory=dict)
     restart_seconds_max: float = 0.0
     restart_seconds_median: float = 0.0
     live_seconds_max: float = 0.0
@@ -134,6 +136,8 @@ class ChaosResult:
         self.maybe = account.maybe.total()
         self.counted = counted.total()
         self.retries, self.refused = account.retries, account.refused
+        self.refusals = dict(account.refusals)
+        self.answers = {str(status): n for status, n in sorted(account.answers.items())}
         for release in account.acknowledged | account.maybe | counted:
             least = account.acknowledged[release]
             most = least + account.maybe[release]

@@ -18,6 +18,7 @@ CLOCKS: Final = Clocks(
     silence_grace_ms=60_000,  # restarts are no silence
     drift_window_ms=10_000,
 )
+_COME_BACK: Final = 503
 _ADOPTION_MS: Final = 20_000
 _IDLE_GAP_MS: Final = 120_000
 _GOOD_GAP_MS: Final = 60_000  # so that an hour of chaos is some millions of events
@@ -94,7 +95,7 @@ class Fleets:
     @property
     def full(self) -> int:
         """Answers 503 so far."""
-        return sum(oracle.account.full for oracle in self.oracles)
+        return sum(oracle.account.answers[_COME_BACK] for oracle in self.oracles)
 
     def stop(self) -> Account:
         """End; the account of all fleets."""

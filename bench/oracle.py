@@ -27,8 +27,8 @@ from wire.pb import telemetry_pb2 as pb
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
-_COME_BACK: Final = 503
 _AGAIN: Final = frozenset({_OK, 408, 425, 429})  # 200 without a receipt is none
+_SAID_BYTES: Final = 200
 _TICK_S: Final = 0.05
 _POLL_S: Final = 0.25
 _PAUSE_S: Final = 0.1
@@ -48,7 +48,8 @@ class Account:
     uploads: int = 0
     retries: int = 0
     refused: int = 0
-    full: int = 0  # answers 503: come back
+    answers: Counter[int] = field(default_factory=Counter)  # by HTTP status
+    refusals: Counter[str] = field(default_factory=Counter)  # by what the server said
 
     def add(self, other: "Account") -> None:
         """Take another fleet's account in."""
@@ -57,7 +58,8 @@ class Account:
         self.uploads += other.uploads
         self.retries += other.retries
         self.refused += other.refused
-        self.full += other.full
+        self.answers += other.answers
+        self.refusals += other.refusals
 
 
 @dataclass(slots=True)
@@ -189,17 +191,19 @@ class Oracle:
     def _settle(self, release: Release, rows: int, status: int, body: bytes) -> bool:
         """Whether this upload is over."""
         accepted = 0
+        with self._lock:
+            self.account.answers[status] += 1
         if status == _OK:
             try:
                 accepted = pb.Receipt.FromString(body).accepted_rows
             except DecodeError:
                 return False
         elif status in _AGAIN or status >= _SERVER_ERROR or status < _BAD_REQUEST:
-            with self._lock:
-                self.account.full += status == _COME_BACK
             return False
         with self._lock:
             self.account.maybe[release] -= rows
             self.account.acknowledged[release] += accepted
-            self.account.refused += status != _OK
+            if status != _OK:
+                self.account.refused += 1
+                self.account.refusals[body[:_SAID_BYTES].decode(errors="replace")] += 1
         return True
