@@ -2,10 +2,11 @@
 
 Nothing is copied through: what is not named here does not reach the log. Event times become
 minutes, enrolment times cohorts, and contexts are those that the vocabulary rebuilt. A batch id
-should be random, but its 16 bytes are the sender's to choose: what is kept is a digest of them.
+should be random, but its 16 bytes are the sender's to choose: what is kept is a digest of them,
+behind the hour in which the upload was made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from wire.pb.registry import METRICS
 from wire.segment import BATCH_ID, Kind, Segment, encode
 
 MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+_HOUR_BYTES: Final = 2  # modulo 65,536 hours: it orders ids by age, it is no date
 _FORGOTTEN: Final = Context(*("",) * 3, 0, *("",) * 8)
 Columns = dict[str, NDArray[Any]]
 
@@ -29,9 +32,20 @@ def partition_of(batch_ids: bytes, partitions: int) -> NDArray[np.int64]:
     return (np.frombuffer(batch_ids, "<u4")[::4] % partitions).astype(np.int64)
 
 
-def kept_batch_id(batch_id: bytes) -> bytes:
-    """What the log keeps of a batch id: 16 bytes, equal for equal ids, and nothing to read."""
-    return blake2b(batch_id, digest_size=BATCH_ID.itemsize).digest()
+def kept_batch_ids(batch_ids: Sequence[bytes], created_ms: NDArray[np.int64]) -> NDArray[np.void]:
+    """What the log keeps of batch ids, shape ``(U,)`` of 16 bytes: equal for equal uploads.
+
+    The hour of `created_ms`, big-endian, then a digest with nothing to read. A retry keeps both,
+    so it has the same bytes; and ids in sorted order lie by age, so that old ones can be put away
+    (`streams.dedup`).
+    """
+    kept = np.empty((len(batch_ids), BATCH_ID.itemsize), np.uint8)
+    hours = (created_ms // HOUR_MS).astype(">u2")
+    kept[:, :_HOUR_BYTES] = hours.view(np.uint8).reshape(-1, _HOUR_BYTES)
+    size = BATCH_ID.itemsize - _HOUR_BYTES
+    digests = b"".join([blake2b(i, digest_size=size).digest() for i in batch_ids])
+    kept[:, _HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
+    return kept.reshape(-1).view(BATCH_ID)
 
 
 def entries(
@@ -62,7 +76,7 @@ class _Segments:
     def __init__(self, group: UploadGroup, checked: Checked, cohort_ms: int) -> None:
         self._group = group
         self._checked = checked
-        self._batch_ids = np.frombuffer(b"".join(map(kept_batch_id, group.batch_ids)), BATCH_ID)
+        self._batch_ids = kept_batch_ids(group.batch_ids, group.created_ms)
         self._row_kept = (checked.reason == 0) & checked.upload_kept[checked.row_upload]
         accepted = checked.row_upload[self._row_kept]
         self._n = np.bincount(accepted, minlength=len(group.n)).astype(np.int32)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
+from ingest.anonymise import kept_batch_ids
 from ingest.keys import KeyFile
 from ingest.ports import Log, LogEntry
 from ingest.receive import Receiver, ReceiveSettings
@@ -121,6 +122,11 @@ def upload(
     made.confidence.extend([0.5] * n)
     made.error_code.extend([0] * n)
     return made
+
+
+def kept_id(sent: telemetry_pb2.UploadRequest) -> bytes:
+    """What the log holds of this upload's batch id."""
+    return kept_batch_ids([sent.batch_id], np.array([sent.created_ms])).tobytes()
 
 
 class StallingLog(MemoryLog):

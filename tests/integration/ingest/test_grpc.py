@@ -10,7 +10,6 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from ingest.anonymise import kept_batch_id
 from ingest.bodies import BodyLimits
 from ingest.grpc import GrpcLimits
 from ingest.receive import ReceiveSettings
@@ -20,6 +19,7 @@ from tests.fakes.ingest_world import (
     Running,
     StallingLog,
     clock_ms,
+    kept_id,
     running,
     segments,
     tallied,
@@ -95,7 +95,7 @@ def test_a_unary_upload_gets_its_receipt_after_the_append(server: Running, log: 
 
     assert (receipt.batch_id, receipt.accepted_rows) == (sent.batch_id, 4)
     stored = b"".join(s.uploads["batch_id"].tobytes() for s in segments(log) if s.uploads)
-    assert kept_batch_id(sent.batch_id) in stored
+    assert kept_id(sent) in stored
 
 
 def test_gzip_is_unfolded_and_deflate_is_refused(server: Running) -> None:

@@ -16,7 +16,6 @@ import zstandard
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ingest.anonymise import kept_batch_id
 from ingest.bodies import BodyLimits
 from ingest.http_body import RequestLimits
 from ingest.receive import ReceiveSettings
@@ -31,6 +30,7 @@ from tests.fakes.ingest_world import (
     bytes_of,
     clock_ms,
     desired,
+    kept_id,
     running,
     segments,
     tallied,
@@ -101,9 +101,7 @@ def test_a_receipt_comes_after_the_rows_are_in_the_log(server: Running, log: Mem
     assert answer.status_code == 200
     assert answer.headers["content-type"] == PROTOBUF
     assert (receipt.batch_id, receipt.received_rows, receipt.accepted_rows) == (sent.batch_id, 5, 5)
-    (mine,) = [
-        s for s in segments(log) if s.uploads and kept_batch_id(sent.batch_id) in bytes_ids(s)
-    ]
+    (mine,) = [s for s in segments(log) if s.uploads and kept_id(sent) in bytes_ids(s)]
     assert mine.rows["latency_ms"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert mine.uploads["enrolled_ms"][0] % 3_600_000 == 0
 
@@ -306,12 +304,8 @@ def test_rows_of_a_rollout_that_does_not_stand_are_kept_outside_it(
 
     receipt = telemetry_pb2.Receipt.FromString(post(server, late).content)
 
-    (mine,) = [
-        s for s in segments(log) if s.uploads and kept_batch_id(late.batch_id) in bytes_ids(s)
-    ]
-    context = mine.contexts[
-        mine.uploads["context"][bytes_ids(mine).index(kept_batch_id(late.batch_id))]
-    ]
+    (mine,) = [s for s in segments(log) if s.uploads and kept_id(late) in bytes_ids(s)]
+    context = mine.contexts[mine.uploads["context"][bytes_ids(mine).index(kept_id(late))]]
     assert receipt.accepted_rows == 2
     assert (context.rollout_id, context.step, context.arm) == ("", 0, "")
     assert [(r.code, r.field) for r in receipt.refused] == [("outside_rollout", "unit_days")]
@@ -376,7 +370,7 @@ def test_no_planted_identifier_reaches_the_log_or_the_metrics(
     log.close()
 
     stored = b"".join(f.read_bytes() for f in (tmp_path / "log").iterdir())
-    assert kept_batch_id(control.batch_id) in stored  # the search finds what is there
+    assert kept_id(control) in stored  # the search finds what is there
     assert b"next-word" in stored
     for canary in CANARIES.values():
         assert canary not in stored

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import commit
-from ingest.anonymise import kept_batch_id
 from ingest.commit import Committer, Sent
 from ingest.receipt import Receipt, UploadRefused
 from ingest.vocabulary import Admitted, Vocabulary
@@ -18,6 +17,7 @@ from tests.fakes.ingest_world import (
     Declared,
     StallingLog,
     desired,
+    kept_id,
     segments,
     tallied,
     upload,
@@ -130,7 +130,7 @@ def test_an_upload_goes_to_the_partition_of_its_batch_id() -> None:
 
     for u in made:
         partition = int.from_bytes(u.batch_id[:4], "little") % 4
-        assert kept_batch_id(u.batch_id) in b"".join(
+        assert kept_id(u) in b"".join(
             ids for _, ids in log.batch_ids(partition, before=9, since_ms=0)
         )
 
@@ -282,3 +282,18 @@ def test_a_stranger_cannot_fill_the_cache() -> None:
         vocabulary.check(dataclasses.replace(CONTEXT, region=str(i)))
 
     assert len(vocabulary._cache) <= 16_384
+
+
+def test_what_is_kept_of_a_batch_id_is_the_hour_of_its_making_and_a_digest() -> None:
+    made = [upload(1, now_ms=NOW + hour * 3_600_000) for hour in (0, 5, 2)]
+
+    kept = [kept_id(u) for u in made]
+
+    assert [int.from_bytes(k[:2]) for k in kept] == [
+        u.created_ms // 3_600_000 % 65_536 for u in made
+    ]
+    assert len({k[2:] for k in kept}) == 3
+    assert not any(
+        u.batch_id[i : i + 4] in k for u, k in zip(made, kept, strict=True) for i in range(13)
+    )
+    assert [kept_id(u) for u in made] == kept  # a retry is recognised
