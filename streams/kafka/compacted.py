@@ -1,0 +1,160 @@
+"""A stage's state in a compacted topic: parts, durable as a whole or not at all.
+
+A state is a manifest that names its parts by digest. Parts are written first, the manifest last;
+nothing that a newest manifest names is ever overwritten, so a writer that dies in between leaves
+the older state whole. Each writer has keys of its own: one that was thought dead cannot spoil the
+state of its successor. What nobody names any more is deleted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import msgspec
+
+from streams.kafka.appender import Appender, Outgoing
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.chunks import CHUNK_BYTES, digest_of
+from streams.kafka.partition_reader import PartitionReader
+
+_READ_BYTES: Final = 8 << 20
+_MANIFEST: Final = "manifest"
+
+
+class _Key(msgspec.Struct, array_like=True, frozen=True):
+    """A record's key: `name` is the manifest, or a part's digest in hex."""
+
+    writer: str
+    name: str
+    index: int = 0
+
+
+class _Manifest(msgspec.Struct, array_like=True, frozen=True):
+    """`parts` maps a part's name to its digest in hex and its chunk count."""
+
+    position: int
+    sequence: int
+    parts: dict[str, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state, and the position that it was saved with."""
+
+    position: int
+    parts: dict[str, bytes]
+
+
+class StateTopic:
+    """One writer's view of a compacted topic of one partition. Lives in one event loop.
+
+    `writer` must be unique to this life of this process. Call `read` before the first `write`.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: str, *, writer: str) -> None:
+        self._settings = settings
+        self._topic = settings.topic(topic)
+        self._writer = writer
+        self._appender = Appender(settings, f"holdfast-{topic}")
+        self._sequence = 0
+        self._own: dict[str, int] = {}  # digest -> chunk count, of the parts that stand
+        self._foreign: list[bytes] = []  # keys of other writers, as `read` found them
+
+    @classmethod
+    async def opened(
+        cls, settings: KafkaSettings, topic: str, *, writer: str
+    ) -> tuple[Self, Saved | None]:
+        """The topic and what it holds. Raises KafkaError."""
+        made = cls(settings, topic, writer=writer)
+        return made, await made.read()
+
+    async def read(self) -> Saved | None:
+        """The whole state with the highest position; None if there is none. Raises KafkaError."""
+        records = await self._records()
+        keys = {raw: msgspec.msgpack.decode(raw, type=_Key) for raw in records}
+        self._foreign = [raw for raw, key in keys.items() if key.writer != self._writer]
+        found: list[tuple[int, int, dict[str, bytes]]] = []
+        for raw, key in keys.items():
+            if key.name == _MANIFEST:
+                manifest = msgspec.msgpack.decode(records[raw], type=_Manifest)
+                parts = _assembled(manifest, key.writer, records)
+                if parts is not None:
+                    found.append((manifest.position, manifest.sequence, parts))
+        if not found:
+            return None
+        position, self._sequence, parts = max(found, key=lambda state: state[:2])
+        return Saved(position, parts)
+
+    async def write(self, parts: Mapping[str, bytes], *, position: int) -> None:
+        """Make a state durable; parts that did not change are not sent again.
+
+        `position` must not fall. Raises KafkaError: then the older state stands.
+        """
+        digests = {name: digest_of(part).hex() for name, part in parts.items()}
+        contents = {digests[name]: part for name, part in parts.items()}
+        counts = {digest: _count(part) for digest, part in contents.items()}
+        new = [
+            Outgoing(
+                0, contents[digest][i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES], self._key(digest, i)
+            )
+            for digest in contents.keys() - self._own.keys()
+            for i in range(counts[digest])
+        ]
+        if new:
+            await self._appender.append(self._topic, new)
+        named = {name: (digest, counts[digest]) for name, digest in digests.items()}
+        self._sequence += 1
+        manifest = msgspec.msgpack.encode(_Manifest(position, self._sequence, named))
+        await self._appender.append(self._topic, [Outgoing(0, manifest, self._key(_MANIFEST))])
+        left = {digest: n for digest, n in self._own.items() if digest not in counts}
+        self._own = counts
+        await self._delete(left)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._appender.close()
+
+    async def _records(self) -> dict[bytes, bytes]:
+        reader = PartitionReader(self._settings, self._topic, 0)
+        await reader.start()
+        try:
+            newest: dict[bytes, bytes] = {}
+            end = await reader.end()
+            async for record in reader.all_until(end, bytes_max=_READ_BYTES):
+                if record.value is None:
+                    newest.pop(record.key, None)
+                else:
+                    newest[record.key] = record.value
+            return newest
+        finally:
+            await reader.close()
+
+    async def _delete(self, left: Mapping[str, int]) -> None:
+        gone = [self._key(digest, i) for digest, count in left.items() for i in range(count)]
+        gone += self._foreign
+        self._foreign = []
+        if gone:
+            await self._appender.append(self._topic, [Outgoing(0, None, key) for key in gone])
+
+    def _key(self, name: str, index: int = 0) -> bytes:
+        return msgspec.msgpack.encode(_Key(self._writer, name, index))
+
+
+def _count(part: bytes) -> int:
+    return max(1, -(-len(part) // CHUNK_BYTES))
+
+
+def _assembled(
+    manifest: _Manifest, writer: str, records: Mapping[bytes, bytes]
+) -> dict[str, bytes] | None:
+    """The parts that a manifest names; None if not all of them are there."""
+    parts = {}
+    for name, (digest, count) in manifest.parts.items():
+        keys = [msgspec.msgpack.encode(_Key(writer, digest, i)) for i in range(count)]
+        if any(key not in records for key in keys):
+            return None
+        part = b"".join(records[key] for key in keys)
+        if digest_of(part).hex() != digest:
+            return None
+        parts[name] = part
+    return parts
