@@ -31,6 +31,7 @@ NAMES_FORCED = {
     "data_received",  # asyncio.Protocol
     "data_folder",  # HOLDFAST_DATA, the folder of data sets
     "retry_info_s",  # google.rpc.RetryInfo
+    "timeout_keep_alive_handler",  # uvicorn
 }
 MACHINE_WORDS = re.compile(
     r"/work/|/root/|/tmp/bash|\bclaude\b|\banthropic\b|\bsubagent\b", re.IGNORECASE
