@@ -17,6 +17,7 @@ class Outgoing:
     partition: int
     value: bytes | None  # None deletes the key of a compacted topic
     key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Appender:
@@ -38,7 +39,10 @@ class Appender:
         sender = await self._started()
         try:
             waiting = [
-                await sender.send(topic, r.value, key=r.key, partition=r.partition) for r in records
+                await sender.send(
+                    topic, r.value, key=r.key, partition=r.partition, headers=r.headers
+                )
+                for r in records
             ]
             return [done.offset for done in await asyncio.gather(*waiting)]
         except (KafkaError, asyncio.CancelledError):

@@ -17,7 +17,8 @@ _GIVEN_MAX: Final = 4_096  # 256 partitions: the last 16 windows of each; half a
 _FRAME: Final = struct.Struct(f">4sHII{_DIGEST_BYTES}s")
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """What a chunk says of itself. Equal keys with different digests are different values."""
 
     key: bytes

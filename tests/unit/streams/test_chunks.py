@@ -24,7 +24,7 @@ def test_a_value_comes_back_as_it_was(key: bytes, value: bytes) -> None:
 
     assert assembled(chunks) == [Whole(key, value, 0)]
     assert len(chunks) == max(1, -(-len(value) // CHUNK))
-    assert [head_of(chunk)[:3] for chunk in chunks] == [
+    assert [(h.key, h.index, h.count) for h in map(head_of, chunks)] == [
         (key, index, len(chunks)) for index in range(len(chunks))
     ]
 
@@ -89,7 +89,7 @@ def test_memory_of_what_was_given_is_bounded() -> None:
 @given(keys, values, st.data())
 def test_what_is_not_a_chunk_is_refused(key: bytes, value: bytes, data: st.DataObject) -> None:
     chunk = split(key, value)[0]
-    cut = chunk[: data.draw(st.integers(0, 30))]
+    cut = chunk[: data.draw(st.integers(0, 29))]
     bent = bytes([chunk[0] ^ 1]) + chunk[1:]
 
     for wrong in (cut, bent):
