@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench.chaos_node import ChaosNode, chaos_node
 from bench.faults import Course, Fault, schedule, suffer
-from bench.fleets import CLOCKS, Fleets, bad_models, files_of
+from bench.fleets import CLOCKS, GOOD, Fleets, bad_models, files_of
 from bench.node import wait_until
 from bench.oracle import Account, Release
 from bench.replayed import Comparison, compare
@@ -155,9 +155,9 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
     bad = bad_models(plan.waves)
     result = ChaosResult(plan.seed, commits_expected=len(bad))
     with chaos_node(root, files_of(bad), partitions=PARTITIONS, tick_s=0.25) as world:
-        fleets = Fleets(
-            (world.proxies["ingest"].port,), bad, plan.phones, plan.fault, plan.seed, world.key
-        )
+        keys = {model.app_id: world.key(model.app_id) for model in (GOOD, *bad)}
+        port = world.proxies["ingest"].port
+        fleets = Fleets((port,), bad, plan.phones, plan.fault, plan.seed, keys)
         world.refusals = lambda: fleets.full
         fleets.start_good()
         wait_until(lambda: all(world.decided()), timeout_s=_QUIET_S, what="a first window")

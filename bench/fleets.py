@@ -1,6 +1,6 @@
 """The fleets of a chaos run: one that is well all the time, and bad releases in turn."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,7 +58,7 @@ class Fleets:
     phones: int
     fault: str
     seed: int
-    make_key: Callable[[str], str]
+    keys: Mapping[str, str]  # by app; made before, since a server looks for new ones once a second
     oracles: list[Oracle] = field(default_factory=list)
 
     def start_good(self) -> None:
@@ -108,7 +108,7 @@ class Fleets:
         number = len(self.oracles)
         oracle = Oracle(
             port=self.ports[number % len(self.ports)],
-            keys={model.app_id: self.make_key(model.app_id)},
+            keys={model.app_id: self.keys[model.app_id]},
             fleet=FleetSettings(
                 phones=self.phones,
                 regions=REGIONS,

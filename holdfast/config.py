@@ -40,6 +40,11 @@ class Settings(BaseSettings):
     store_url: str = Field(default="", description="a ClickHouse server instead of the own store")
     store_user: str = Field(default="holdfast", description="user at store_url")
     store_password: SecretStr = Field(default=SecretStr(""), description="password at store_url")
+    store_cluster: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_.-]*|\{cluster\})$",
+        description="name of the ClickHouse cluster at store_url: replicated, sharded tables",
+    )
     gitops_url: str = Field(
         default="", description="the GitOps repository: path, file, https or ssh"
     )

@@ -25,13 +25,13 @@ from holdfast.wiring import (
     Parts,
     make_parts,
     make_receiver,
+    open_writer,
     serve_settings,
     store_settings,
     worker_settings,
 )
 from ingest.serve import Ports, serve
 from store.client import connect
-from store.migrate import migrate
 from store.writer import Writer
 from streams.local_worker import LocalWorker
 from streams.snapshot import last_desired
@@ -41,7 +41,6 @@ from wire.errors import PermanentError, TransientError
 _log = logging.getLogger("holdfast.service")
 _IDLE_S = 0.02
 _AWAY_S = 0.5
-VERSION = "0.1.0"
 
 
 class Service:
@@ -137,9 +136,7 @@ class Service:
                     self._quit.wait(_IDLE_S)
 
     def _open_store(self) -> Writer:
-        client = connect(store_settings(self._settings, self._folder))
-        migrate(client, now_ms=now_ms(), app_version=VERSION)
-        return Writer(client)
+        return open_writer(self._settings, self._folder, now_ms())
 
     def _until_there(self, attempt: Callable[[], Writer]) -> Writer | None:
         while not self._quit.is_set():

@@ -20,12 +20,16 @@ from ingest.receive import Receiver, ReceiveSettings
 from ingest.releases import ReleaseConfigs
 from ingest.serve import ServeSettings
 from ingest.signing import load_or_make
-from store.client import StoreSettings
+from store.client import StoreSettings, connect
+from store.migrate import migrate
+from store.pace import Pace
+from store.writer import Writer
 from streams.local_worker import WorkerSettings
 from streams.log.sqlite import SqliteLog
 from wire.desired import Policy
 from wire.errors import PermanentError
 
+VERSION = "0.1.0"
 _HOUR_MS = 3_600_000
 
 
@@ -130,3 +134,4 @@ def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") 
         user="holdfast" if role == "writer" else role,
         password=folder.store_passwords()[role],
     )
+            cluster=settings.store_cluster,

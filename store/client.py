@@ -16,6 +16,7 @@ import pyarrow as pa
 import urllib3
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from store.cluster import INSERT_SETTINGS
 from wire.errors import PermanentError, TransientError
 
 _T = TypeVar("_T")
@@ -41,6 +42,7 @@ class StoreSettings:
     retry_total_s: float = 15.0
     compression: str = "lz4"  # of answers
     insert_compression: str = "lz4"  # of Arrow buffers: lz4, zstd, or "" for none
+    cluster: str = ""  # name of the cluster whose Distributed tables are written; "": one server
 
     def __repr__(self) -> str:
         """Without the password."""
@@ -59,9 +61,14 @@ class Client:
     """One connection pool. Methods may be called from any thread."""
 
     def __init__(
-        self, settings: StoreSettings, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        settings: StoreSettings,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
+        self._on_retry = on_retry
         self._sleep = sleep
         self._client = self._retried(self._open)
 
@@ -89,7 +96,12 @@ class Client:
         """
         names = [str(name) for name in rows.column_names]
         body = _arrow_stream(rows, self._settings.insert_compression)
-        self._retried(lambda: self._client.raw_insert(table, names, body, fmt="ArrowStream"))
+        settings = INSERT_SETTINGS if self._settings.cluster else None
+        self._retried(
+            lambda: self._client.raw_insert(
+                table, names, body, settings=settings, fmt="ArrowStream"
+            )
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -121,14 +133,18 @@ class Client:
                 known = _as_known(error)
                 if isinstance(known, PermanentError) or waited_s >= self._settings.retry_total_s:
                     raise known from error
+            self._on_retry()
             self._sleep(pause_s)
             waited_s += pause_s
             pause_s = min(pause_s * 2, 2.0)
 
 
-def connect(settings: StoreSettings) -> Client:
-    """A client of a store that answers, else TransientError ``store_unreachable``."""
-    return Client(settings)
+def connect(settings: StoreSettings, *, on_retry: Callable[[], None] = lambda: None) -> Client:
+    """A client of a store that answers, else TransientError ``store_unreachable``.
+
+    `on_retry` is called whenever the store was busy, slow or away, and is asked again.
+    """
+    return Client(settings, on_retry=on_retry)
 
 
 def _as_known(error: Exception) -> PermanentError | TransientError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final, Protocol
 
+from store.cluster import on_cluster
 from wire.errors import PermanentError
 
 _LEDGER: Final = (
@@ -27,6 +28,9 @@ ENGINE = ReplacingMergeTree
 ORDER BY id
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Which migrations were applied, and the SHA-256 of each file.'""",
+)
+_LEDGER_STANDS: Final = (
+    "SELECT count() FROM system.tables WHERE database = 'hf_store' AND name = 'schema_migrations'"
 )
 _NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -76,16 +80,19 @@ def migrate(
     now_ms: int,
     app_version: str,
     migrations: Iterable[Migration] | None = None,
+    cluster: str = "",
 ) -> list[str]:
     """Apply what is missing; the names of the files applied now.
 
-    Raises PermanentError ``migration_edited`` or ``schema_newer``.
+    `cluster` is the name under which ClickHouse knows all servers of the store; empty: there is
+    one. Raises PermanentError ``migration_edited`` or ``schema_newer``.
     """
     wanted = list(shipped() if migrations is None else migrations)
     if [m.number for m in wanted] != list(range(1, len(wanted) + 1)):
         raise PermanentError("migration_gap", "migrations must be numbered from 1 without gaps")
-    for statement in _LEDGER:
-        store.command(statement)
+    if not int(str(store.rows(_LEDGER_STANDS)[0][0])):  # DDL needs all servers, a start should not
+        for statement in rendered(_LEDGER, cluster):
+            store.command(statement)
     found = store.rows("SELECT id, checksum FROM hf_store.schema_migrations FINAL")
     applied = {int(str(number)): str(checksum) for number, checksum in found}
     _check(wanted, applied)
@@ -93,7 +100,7 @@ def migrate(
     for migration in wanted:
         if migration.number in applied:
             continue
-        for statement in migration.statements():
+        for statement in rendered(migration.statements(), cluster):
             store.command(statement)
         store.command(
             "INSERT INTO hf_store.schema_migrations (id, checksum, applied_at, app_version) "
@@ -102,6 +109,21 @@ def migrate(
         )
         done.append(migration.name)
     return done
+
+
+def rendered(statements: Iterable[str], cluster: str) -> list[str]:
+    """What is run on the store: the statements themselves, or their form for a cluster."""
+    return [
+        each
+        for statement in statements
+        for each in (on_cluster(statement, cluster) if cluster else [statement])
+    ]
+
+
+def cluster_ddl(cluster: str) -> str:
+    """Everything that a new cluster is given, in order, as one text."""
+    every = [*_LEDGER, *(s for m in shipped() for s in m.statements())]
+    return "".join(f"{statement};\n\n" for statement in rendered(every, cluster))
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,8 @@ Arrays are laid over numpy's memory by hand, because `pyarrow.array` imports pan
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from store.pace import MOST, Pace
 from store.tables import TABLES
 from wire.errors import PermanentError
 
@@ -71,14 +73,20 @@ _NUMBERS: Final = {
     "Float64": (np.float64, pa.float64()),
     "DateTime64(3, 'UTC')": (np.int64, pa.timestamp("ms", tz="UTC")),
 }
+_INSERT_ROWS: Final = 50_000  # from here on an insert's own price no longer matters
 _FLAT_BYTES_MAX: Final = 2**31 - 1  # of one text column or one flattened list column of an insert
 
 
 class Writer:
-    """Writes the tables of `store.tables` in the database hf_store."""
+    """Writes the tables of `store.tables` in the database hf_store.
 
-    def __init__(self, sink: ArrowSink) -> None:
+    `pace` says how many inserts may be under way. Threads come with the first need of them.
+    """
+
+    def __init__(self, sink: ArrowSink, pace: Pace | None = None) -> None:
         self._sink = sink
+        self._pace = pace or Pace()
+        self._threads: ThreadPoolExecutor | None = None
 
     def write(self, rows: Rows) -> int:
         """Insert the rows of each table; how many rows. Writing them again changes nothing.
@@ -86,11 +94,68 @@ class Writer:
         Everything is checked before anything is sent: PermanentError ``unknown_table``,
         ``wrong_columns``, ``wrong_length`` or ``wrong_value``.
         """
-        tables = {name: arrow_table(name, columns) for name, columns in rows.items()}
-        for name, table in tables.items():
-            if table.num_rows:
-                self._sink.insert_arrow(f"hf_store.{name}", table)
-        return sum(table.num_rows for table in tables.values())
+        return self.write_many([rows])
+
+    def write_many(self, windows: Sequence[Rows]) -> int:
+        """Insert the rows of several windows, several inserts at once; how many rows.
+
+        Answered when all are durable. After an error some of them are; all may be written again.
+        """
+        inserts = joined(windows)
+        if len(inserts) == 1:
+            self._sink.insert_arrow(*inserts[0])
+        elif inserts:
+            self._insert_all(inserts)
+        return sum(table.num_rows for _, table in inserts)
+
+    def _insert_all(self, inserts: Iterable[tuple[str, pa.Table]]) -> None:
+        self._threads = self._threads or ThreadPoolExecutor(MOST, "store-insert")
+        under_way: set[Future[None]] = set()
+        errors: list[BaseException] = []
+        for name, table in inserts:
+            while len(under_way) >= self._pace.limit and not errors:
+                under_way = self._some_ended(under_way, errors)
+            if errors:
+                break
+            under_way.add(self._threads.submit(self._sink.insert_arrow, name, table))
+        while under_way:
+            under_way = self._some_ended(under_way, errors)
+        if errors:
+            raise errors[0]
+
+    def _some_ended(
+        self, under_way: set[Future[None]], errors: list[BaseException]
+    ) -> set[Future[None]]:
+        ended, rest = wait(under_way, return_when=FIRST_COMPLETED)
+        for insert in ended:
+            if (error := insert.exception()) is not None:
+                errors.append(error)
+            else:
+                self._pace.succeeded()
+        return rest
+
+
+def joined(windows: Sequence[Rows]) -> list[tuple[str, pa.Table]]:
+    """(table, rows) of each insert: small windows together, since an insert has its own price."""
+    waiting: dict[str, list[pa.Table]] = {}
+    inserts: list[tuple[str, pa.Table]] = []
+    for rows in windows:
+        for name, columns in rows.items():
+            table = arrow_table(name, columns)
+            if not table.num_rows:
+                continue
+            parts = waiting.setdefault(f"hf_store.{name}", [])
+            parts.append(table)
+            if sum(part.num_rows for part in parts) >= _INSERT_ROWS:
+                inserts.append((f"hf_store.{name}", _as_one(parts)))
+                parts.clear()
+    return inserts + [(name, _as_one(parts)) for name, parts in waiting.items() if parts]
+
+
+def _as_one(parts: list[pa.Table]) -> pa.Table:
+    if len(parts) == 1:
+        return parts[0]
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
 def arrow_table(name: str, columns: Mapping[str, Column]) -> pa.Table:

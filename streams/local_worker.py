@@ -20,6 +20,8 @@ from streams.summarise import SKEW_MS, Summariser
 
 READ_BYTES_MAX: Final = 8 << 20
 
+WRITE_WINDOWS_MAX: Final = 64
+"""Windows that are handed to the store at once: what catching up takes of memory is bounded."""
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -118,8 +120,9 @@ class LocalWorker:
         """Write decided windows in order; the state follows the last one written."""
         if not self._unwritten:
             return
-        for decided in self._unwritten:
-            self.progress.rows += self._sink.write(decided.rows)
+        rows = [decided.rows for decided in self._unwritten]
+        for first in range(0, len(rows), WRITE_WINDOWS_MAX):
+            self.progress.rows += self._sink.write_many(rows[first : first + WRITE_WINDOWS_MAX])
         batch, self._unwritten = self._unwritten, []
         for decided in batch:
             self._positions.update(decided.positions)

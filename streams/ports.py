@@ -1,8 +1,9 @@
 """What the stages need of the world."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from analytics.types import Verdict
 from streams.rows import Columns
 
 
@@ -11,3 +12,38 @@ class Sink(Protocol):
 
     def write(self, rows: Mapping[str, Columns]) -> int:
         """Write tables durably; the number of rows."""
+
+    def write_many(self, windows: Sequence[Mapping[str, Columns]]) -> int:
+        """Write the tables of several windows; all are durable at the return.
+
+        After an error some are; write all of them again.
+        """
+
+
+class Meter(Protocol):
+    """Takes our own measurements; `holdfast/worker_metrics.py` has their names."""
+
+    def count(self, name: str, amount: int = 1, partition: str = "") -> None:
+        """Add to a counter."""
+
+    def gauge(self, name: str, value: float, partition: str = "") -> None:
+        """Set a level."""
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Take one duration."""
+
+
+class Actor(Protocol):
+    """Performs effects. One thread at a time; may block for as long as a push takes."""
+
+    def restore(self, parts: Mapping[str, bytes]) -> None:
+        """Go on from an older life's `parts`; {} is the first life."""
+
+    def receive(self, verdicts: Sequence[Verdict]) -> None:
+        """Take verdicts on: from now on they are in `parts`. Twice is once."""
+
+    def step(self) -> None:
+        """Do what is due."""
+
+    def parts(self) -> dict[str, bytes]:
+        """The state by part; an unchanged part is the same object."""

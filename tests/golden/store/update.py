@@ -1,10 +1,10 @@
-"""Write the frozen contract of `hf` anew: ``python -m tests.golden.store.update``."""
+"""Write the views' and the cluster's frozen text anew: ``python -m tests.golden.store.update``."""
 
 import json
 import tempfile
 from pathlib import Path
 
-from store.migrate import migrate
+from store.migrate import cluster_ddl, migrate
 from tests.integration.store_fixtures import start_store
 
 
@@ -23,6 +23,7 @@ def main() -> None:
             running.stop()
     lines = ",\n".join(json.dumps([str(cell) for cell in row]) for row in rows)
     Path(__file__).with_name("hf_columns.json").write_text(f"[\n{lines}\n]\n", "utf-8")
+    Path(__file__).with_name("cluster.sql").write_text(cluster_ddl("holdfast"), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,505 @@
+CREATE DATABASE IF NOT EXISTS hf_store ON CLUSTER 'holdfast';
+
+CREATE TABLE IF NOT EXISTS hf_store.schema_migrations ON CLUSTER 'holdfast'
+(
+    `id` UInt32,
+    `checksum` String,
+    `applied_at` DateTime64(3, 'UTC'),
+    `app_version` String
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/hf_store/schema_migrations', '{shard}-{replica}')
+ORDER BY id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Which migrations were applied, and the SHA-256 of each file.';
+
+CREATE DATABASE IF NOT EXISTS hf_store ON CLUSTER 'holdfast';
+
+CREATE DATABASE IF NOT EXISTS hf ON CLUSTER 'holdfast';
+
+CREATE TABLE IF NOT EXISTS hf_store.metric_window_local ON CLUSTER 'holdfast'
+(
+    `window_start` DateTime64(3, 'UTC'),
+    `window_ms` UInt32,
+    `event_bucket` DateTime64(3, 'UTC'),
+    `event_bucket_ms` UInt32,
+    `app_id` LowCardinality(String),
+    `model_id` LowCardinality(String),
+    `model_version` LowCardinality(String),
+    `rollout_id` LowCardinality(String),
+    `step` UInt16,
+    `arm` LowCardinality(String),
+    `platform` LowCardinality(String),
+    `device_tier` LowCardinality(String),
+    `region` LowCardinality(String),
+    `metric` LowCardinality(String),
+    `n` UInt64,
+    `sum` Float64,
+    `min` Float64,
+    `max` Float64,
+    `buckets` Array(UInt16),
+    `counts` Array(UInt32),
+    `stored_at` DateTime('UTC') MATERIALIZED now()
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/hf_store/metric_window', '{replica}')
+PARTITION BY toYYYYMM(window_start)
+ORDER BY (app_id, model_id, metric, model_version, window_start, event_bucket, event_bucket_ms,
+    rollout_id, step, arm, platform, device_tier, region)
+TTL stored_at + INTERVAL 400 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1,
+    ttl_only_drop_parts = 1
+COMMENT 'Summaries of series by log window and event bucket; read hf.metric_minute instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.metric_window ON CLUSTER 'holdfast' AS hf_store.metric_window_local
+ENGINE = Distributed('holdfast', 'hf_store', 'metric_window_local',
+    cityHash64(app_id, model_id, metric, model_version, window_start, event_bucket, event_bucket_ms, rollout_id, step, arm, platform, device_tier, region))
+COMMENT 'Summaries of series by log window and event bucket; read hf.metric_minute instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.verdict_local ON CLUSTER 'holdfast'
+(
+    `window_start` DateTime64(3, 'UTC'),
+    `window_ms` UInt32,
+    `verdict_id` String,
+    `incident_id` String,
+    `kind` LowCardinality(String),
+    `outcome` LowCardinality(String),
+    `app_id` LowCardinality(String),
+    `model_id` LowCardinality(String),
+    `rollout_id` LowCardinality(String),
+    `candidate_version` LowCardinality(String),
+    `stable_version` LowCardinality(String),
+    `metric` LowCardinality(String),
+    `log_e_equal_sup` Float64,
+    `log_threshold_equal` Float64,
+    `log_e_margin_sup` Float64,
+    `log_threshold_margin` Float64,
+    `units_candidate` UInt64,
+    `units_control` UInt64,
+    `effect` Float64,
+    `effect_low` Float64,
+    `effect_high` Float64,
+    `input_sha256` String,
+    `policy_sha256` String,
+    `arithmetic` String,
+    `stored_at` DateTime('UTC') MATERIALIZED now()
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/hf_store/verdict', '{replica}')
+PARTITION BY toYYYYMM(window_start)
+ORDER BY (app_id, model_id, kind, window_start, verdict_id)
+TTL stored_at + INTERVAL 800 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1,
+    ttl_only_drop_parts = 1
+COMMENT 'Every evaluation; read hf.verdicts instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.verdict ON CLUSTER 'holdfast' AS hf_store.verdict_local
+ENGINE = Distributed('holdfast', 'hf_store', 'verdict_local',
+    cityHash64(app_id, model_id, kind, window_start, verdict_id))
+COMMENT 'Every evaluation; read hf.verdicts instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.action_local ON CLUSTER 'holdfast'
+(
+    `acted_at` DateTime64(3, 'UTC'),
+    `incident_id` String,
+    `verdict_id` String,
+    `action` LowCardinality(String),
+    `state` LowCardinality(String),
+    `app_id` LowCardinality(String),
+    `model_id` LowCardinality(String),
+    `rollout_id` LowCardinality(String),
+    `from_version` LowCardinality(String),
+    `to_version` LowCardinality(String),
+    `commit` String,
+    `path` String,
+    `detail` String,
+    `stored_at` DateTime('UTC') MATERIALIZED now()
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/hf_store/action', '{replica}')
+ORDER BY (incident_id, action, verdict_id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+COMMENT 'Every action taken or refused; read hf.rollbacks instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.action ON CLUSTER 'holdfast' AS hf_store.action_local
+ENGINE = Distributed('holdfast', 'hf_store', 'action_local',
+    cityHash64(incident_id, action, verdict_id))
+COMMENT 'Every action taken or refused; read hf.rollbacks instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.cost_day_local ON CLUSTER 'holdfast'
+(
+    `event_day` DateTime64(3, 'UTC'),
+    `window_start` DateTime64(3, 'UTC'),
+    `app_id` LowCardinality(String),
+    `model_id` LowCardinality(String),
+    `model_version` LowCardinality(String),
+    `owner` LowCardinality(String),
+    `cost_center` LowCardinality(String),
+    `project` LowCardinality(String),
+    `currency` LowCardinality(String),
+    `cost_kind` LowCardinality(String),
+    `borne_by` LowCardinality(String),
+    `quantity` UInt64,
+    `quantity_unit` LowCardinality(String),
+    `cost_micros` Int64,
+    `stored_at` DateTime('UTC') MATERIALIZED now()
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/hf_store/cost_day', '{replica}')
+PARTITION BY toYYYYMM(event_day)
+ORDER BY (app_id, model_id, model_version, event_day, window_start, cost_kind)
+TTL stored_at + INTERVAL 1200 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1,
+    ttl_only_drop_parts = 1
+COMMENT 'Money and quantities by event day; read hf.cost_daily instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.cost_day ON CLUSTER 'holdfast' AS hf_store.cost_day_local
+ENGINE = Distributed('holdfast', 'hf_store', 'cost_day_local',
+    cityHash64(app_id, model_id, model_version, event_day, window_start, cost_kind))
+COMMENT 'Money and quantities by event day; read hf.cost_daily instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.ingest_window_local ON CLUSTER 'holdfast'
+(
+    `window_start` DateTime64(3, 'UTC'),
+    `window_ms` UInt32,
+    `partition` UInt16,
+    `unit` LowCardinality(String),
+    `outcome` LowCardinality(String),
+    `reason` LowCardinality(String),
+    `count` UInt64,
+    `stored_at` DateTime('UTC') MATERIALIZED now()
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/hf_store/ingest_window', '{replica}')
+PARTITION BY toYYYYMM(window_start)
+ORDER BY (window_start, partition, unit, outcome, reason)
+TTL stored_at + INTERVAL 400 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1,
+    ttl_only_drop_parts = 1
+COMMENT 'Mass balance by log window; read hf.ingest_quality instead.';
+
+CREATE TABLE IF NOT EXISTS hf_store.ingest_window ON CLUSTER 'holdfast' AS hf_store.ingest_window_local
+ENGINE = Distributed('holdfast', 'hf_store', 'ingest_window_local',
+    cityHash64(window_start, partition, unit, outcome, reason))
+COMMENT 'Mass balance by log window; read hf.ingest_quality instead.';
+
+CREATE OR REPLACE VIEW hf.metric_minute ON CLUSTER 'holdfast'
+(
+    `minute` DateTime('UTC') COMMENT 'Start of the event bucket, UTC; when it happened on the phone, not when it arrived',
+    `width_s` UInt32 COMMENT 'Width of the event bucket in seconds: 60, or 3600 for what came more than two hours late',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `model_version` LowCardinality(String) COMMENT 'Version of the model that ran',
+    `rollout_id` LowCardinality(String) COMMENT 'Rollout that the installation was enrolled in, empty outside of rollouts',
+    `arm` LowCardinality(String) COMMENT 'candidate or control inside a rollout, empty outside',
+    `metric` LowCardinality(String) COMMENT 'Metric of type distribution, as in the metric registry, in the registry''s unit',
+    `n` UInt64 COMMENT 'Observations',
+    `mean` Float64 COMMENT 'Arithmetic mean, in the unit of the metric',
+    `min` Float64 COMMENT 'Smallest observation, in the unit of the metric',
+    `max` Float64 COMMENT 'Largest observation, in the unit of the metric',
+    `p50` Float64 COMMENT 'Median, interpolated; relative error at most 3 %',
+    `p95` Float64 COMMENT '95th percentile, interpolated; relative error at most 3 %',
+    `p99` Float64 COMMENT '99th percentile, interpolated; relative error at most 3 %'
+)
+AS
+WITH merged AS
+(
+    SELECT
+        toDateTime(event_bucket, 'UTC') AS bucket_start,
+        toUInt32(intDiv(event_bucket_ms, 1000)) AS bucket_s,
+        app_id, model_id, model_version, rollout_id, arm, metric,
+        sum(n) AS total,
+        sum(sum) / greatest(sum(n), 1) AS average,
+        min(min) AS lowest,
+        max(max) AS highest,
+        sumMap(buckets, counts) AS histogram,
+        arrayCumSum(histogram.2) AS cumulative,
+        arrayMap(
+            q -> (
+                arrayFirstIndex(c -> c >= q * cumulative[-1], cumulative) AS i,
+                if(histogram.1[i] = 0, 0., 1e-4 * pow(1.05, toInt32(histogram.1[i]) - 1)) AS low,
+                if(histogram.1[i] = 0, 1e-4, low * 1.05) AS high,
+                least(highest, greatest(lowest, low + (high - low)
+                    * (q * cumulative[-1] - (cumulative[i] - histogram.2[i])) / histogram.2[i]))
+            ).4,
+            [0.5, 0.95, 0.99]) AS quantiles
+    FROM hf_store.metric_window FINAL
+    WHERE metric NOT IN ('prediction.class', 'inference.error')
+    GROUP BY event_bucket, event_bucket_ms, app_id, model_id, model_version, rollout_id, arm, metric
+)
+SELECT
+    bucket_start AS minute, bucket_s AS width_s,
+    app_id, model_id, model_version, rollout_id, arm, metric,
+    total AS n, average AS mean, lowest AS min, highest AS max,
+    quantiles[1] AS p50, quantiles[2] AS p95, quantiles[3] AS p99
+FROM merged
+COMMENT 'Distributions by minute of the event: one row per series and event bucket, strata merged.';
+
+CREATE OR REPLACE VIEW hf.release_health ON CLUSTER 'holdfast'
+(
+    `hour` DateTime('UTC') COMMENT 'Start of the hour in which it happened on the phone, UTC',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `model_version` LowCardinality(String) COMMENT 'Version of the model that ran',
+    `arm` LowCardinality(String) COMMENT 'candidate or control inside a rollout, empty outside',
+    `events` UInt64 COMMENT 'Inferences: the largest count of observations among the metrics',
+    `events_share` Float64 COMMENT 'Share of the inferences of this app and model in this hour, in [0, 1]',
+    `latency_p50_ms` Nullable(Float64) COMMENT 'Median of inference.latency in milliseconds; null if none was reported',
+    `latency_p95_ms` Nullable(Float64) COMMENT '95th percentile of inference.latency in milliseconds; null if none was reported',
+    `energy_mean_mj` Nullable(Float64) COMMENT 'Mean of inference.energy in millijoules; null if none was reported',
+    `error_share` Nullable(Float64) COMMENT 'Share of inferences with an error code other than 0, in [0, 1]; null if none was reported',
+    `data_mean_bytes` Nullable(Float64) COMMENT 'Mean of bytes sent plus mean of bytes received per inference; null if none was reported'
+)
+AS
+WITH
+    merged AS
+    (
+        SELECT
+            toStartOfHour(toDateTime(event_bucket, 'UTC')) AS bucket_hour,
+            app_id, model_id, model_version, arm, metric,
+            sum(n) AS total,
+            sum(sum) AS amount,
+            min(min) AS lowest,
+            max(max) AS highest,
+            sumMap(buckets, counts) AS histogram,
+            arrayCumSum(histogram.2) AS cumulative,
+            arrayMap(
+                q -> (
+                    arrayFirstIndex(c -> c >= q * cumulative[-1], cumulative) AS i,
+                    if(histogram.1[i] = 0, 0., 1e-4 * pow(1.05, toInt32(histogram.1[i]) - 1)) AS low,
+                    if(histogram.1[i] = 0, 1e-4, low * 1.05) AS high,
+                    least(highest, greatest(lowest, low + (high - low)
+                        * (q * cumulative[-1] - (cumulative[i] - histogram.2[i])) / histogram.2[i]))
+                ).4,
+                [0.5, 0.95]) AS quantiles,
+            arraySum(arrayMap((code, count) -> if(code = 0, 0, count), histogram.1, histogram.2))
+                AS failures
+        FROM hf_store.metric_window FINAL
+        WHERE metric IN ('inference.latency', 'inference.energy', 'inference.error',
+            'network.sent', 'network.received', 'prediction.class')
+        GROUP BY bucket_hour, app_id, model_id, model_version, arm, metric
+    ),
+    releases AS
+    (
+        SELECT
+            bucket_hour, app_id, model_id, model_version, arm,
+            max(total) AS inferences,
+            maxIf(toNullable(quantiles[1]), metric = 'inference.latency') AS p50,
+            maxIf(toNullable(quantiles[2]), metric = 'inference.latency') AS p95,
+            maxIf(toNullable(amount / total), metric = 'inference.energy') AS energy,
+            maxIf(toNullable(failures / total), metric = 'inference.error') AS errors,
+            sumIf(toNullable(amount / total), metric IN ('network.sent', 'network.received')) AS traffic
+        FROM merged
+        WHERE total > 0
+        GROUP BY bucket_hour, app_id, model_id, model_version, arm
+    )
+SELECT
+    bucket_hour AS hour, app_id, model_id, model_version, arm,
+    inferences AS events,
+    inferences / sum(inferences) OVER (PARTITION BY bucket_hour, app_id, model_id) AS events_share,
+    p50 AS latency_p50_ms, p95 AS latency_p95_ms, energy AS energy_mean_mj,
+    errors AS error_share, traffic AS data_mean_bytes
+FROM releases
+COMMENT 'How each release does: one row per app, model, version, arm and hour.';
+
+CREATE OR REPLACE VIEW hf.class_share ON CLUSTER 'holdfast'
+(
+    `hour` DateTime('UTC') COMMENT 'Start of the hour in which it happened on the phone, UTC',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `model_version` LowCardinality(String) COMMENT 'Version of the model that ran',
+    `arm` LowCardinality(String) COMMENT 'candidate or control inside a rollout, empty outside',
+    `class` UInt16 COMMENT 'Number of the predicted class in the model''s label map, or of its group',
+    `n` UInt64 COMMENT 'Predictions of this class',
+    `class_share` Float64 COMMENT 'Share of the release''s predictions in this hour, in [0, 1]'
+)
+AS
+WITH merged AS
+(
+    SELECT
+        toStartOfHour(toDateTime(event_bucket, 'UTC')) AS bucket_hour,
+        app_id, model_id, model_version, arm,
+        sumMap(buckets, counts) AS histogram,
+        arraySum(histogram.2) AS total
+    FROM hf_store.metric_window FINAL
+    WHERE metric = 'prediction.class'
+    GROUP BY bucket_hour, app_id, model_id, model_version, arm
+)
+SELECT
+    bucket_hour AS hour, app_id, model_id, model_version, arm,
+    pair.1 AS class, pair.2 AS n, pair.2 / total AS class_share
+FROM merged
+ARRAY JOIN arrayZip(histogram.1, histogram.2) AS pair
+COMMENT 'What each release predicts: one row per app, model, version, arm, hour and class.';
+
+CREATE OR REPLACE VIEW hf.verdicts ON CLUSTER 'holdfast'
+(
+    `window_start` DateTime('UTC') COMMENT 'Start of the log window after which this was decided, UTC',
+    `window_s` Float64 COMMENT 'Width of the log window in seconds',
+    `verdict_id` String COMMENT 'Hash of what was judged and of the input; the same on a replay',
+    `incident_id` String COMMENT 'The same for every breach of one rollout attempt',
+    `kind` LowCardinality(String) COMMENT 'release (may cause a rollback), drift, cost or recovery (alerts)',
+    `outcome` LowCardinality(String) COMMENT 'pass, breach, inconclusive or error',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `rollout_id` LowCardinality(String) COMMENT 'Rollout that was judged, empty for other kinds',
+    `candidate_version` LowCardinality(String) COMMENT 'Version on trial',
+    `stable_version` LowCardinality(String) COMMENT 'Version it is compared with',
+    `metric` LowCardinality(String) COMMENT 'Metric with the strongest evidence',
+    `log_e_equal_sup` Float64 COMMENT 'Largest evidence so far against "not worse", natural logarithm of the e-value',
+    `log_threshold_equal` Float64 COMMENT 'What it must reach for a breach, natural logarithm',
+    `log_e_margin_sup` Float64 COMMENT 'Largest evidence so far against "worse by no more than the margin", natural logarithm of the e-value',
+    `log_threshold_margin` Float64 COMMENT 'What it must reach for a breach, natural logarithm',
+    `units_candidate` UInt64 COMMENT 'Installations of the candidate arm that bet',
+    `units_control` UInt64 COMMENT 'Installations of the control arm that bet',
+    `effect` Nullable(Float64) COMMENT 'Ratio to control minus 1 (0.2 is 20 % more), or total variation in [0, 1] for classes; null if unknown',
+    `effect_low` Nullable(Float64) COMMENT 'Lower end of the effect''s interval; null if unknown',
+    `effect_high` Nullable(Float64) COMMENT 'Upper end of the effect''s interval; null if unknown',
+    `input_sha256` String COMMENT 'SHA-256 of the counts that went in',
+    `policy_sha256` String COMMENT 'SHA-256 of the policy in force',
+    `arithmetic` String COMMENT 'JSON: everything it was computed from, enough to recompute it by hand'
+)
+AS
+SELECT
+    toDateTime(v.window_start, 'UTC') AS window_start, v.window_ms / 1000 AS window_s,
+    verdict_id, incident_id, kind, outcome, app_id, model_id, rollout_id,
+    candidate_version, stable_version, metric,
+    log_e_equal_sup, log_threshold_equal, log_e_margin_sup, log_threshold_margin,
+    units_candidate, units_control,
+    if(isNaN(v.effect), NULL, v.effect) AS effect,
+    if(isNaN(v.effect_low), NULL, v.effect_low) AS effect_low,
+    if(isNaN(v.effect_high), NULL, v.effect_high) AS effect_high,
+    input_sha256, policy_sha256, arithmetic
+FROM hf_store.verdict AS v FINAL
+COMMENT 'Every decision with its arithmetic, "not enough evidence" included: one row per verdict.';
+
+CREATE OR REPLACE VIEW hf.rollbacks ON CLUSTER 'holdfast'
+(
+    `acted_at` DateTime('UTC') COMMENT 'When it was done, held or refused, UTC',
+    `incident_id` String COMMENT 'One incident, at most one rollback commit',
+    `verdict_id` String COMMENT 'Verdict that led to it; see hf.verdicts',
+    `state` LowCardinality(String) COMMENT 'done, dry_run, held, refused, superseded or failed',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `rollout_id` LowCardinality(String) COMMENT 'Rollout that was ended',
+    `from_version` LowCardinality(String) COMMENT 'Version that was taken back',
+    `to_version` LowCardinality(String) COMMENT 'Version that phones return to',
+    `commit` String COMMENT 'Hash of the commit in the GitOps repository, empty if none was made',
+    `path` String COMMENT 'Manifest in the GitOps repository',
+    `metric` Nullable(String) COMMENT 'Metric that breached; null if the verdict is not stored yet',
+    `effect` Nullable(Float64) COMMENT 'Ratio to control minus 1, or total variation in [0, 1] for classes; null if unknown',
+    `detail` String COMMENT 'What the action said'
+)
+AS
+WITH last AS
+(
+    SELECT
+        incident_id,
+        argMax(
+            (acted_at, verdict_id, state, app_id, model_id, rollout_id, from_version, to_version,
+                commit, path, detail),
+            (state = 'done', acted_at)) AS r
+    FROM hf_store.action FINAL
+    WHERE action = 'rollback'
+    GROUP BY incident_id
+)
+SELECT
+    toDateTime(last.r.1, 'UTC') AS acted_at, last.incident_id AS incident_id,
+    last.r.2 AS verdict_id, last.r.3 AS state, last.r.4 AS app_id, last.r.5 AS model_id,
+    last.r.6 AS rollout_id, last.r.7 AS from_version, last.r.8 AS to_version,
+    last.r.9 AS commit, last.r.10 AS path,
+    nullIf(toString(v.metric), '') AS metric,
+    if(nullIf(v.verdict_id, '') IS NULL OR isNaN(v.effect), NULL, v.effect) AS effect,
+    last.r.11 AS detail
+FROM last
+ANY LEFT JOIN (SELECT verdict_id, metric, effect FROM hf_store.verdict FINAL) AS v
+    ON v.verdict_id = last.r.2
+COMMENT 'Every rollback, done or not: one row per incident.';
+
+CREATE OR REPLACE VIEW hf.cost_daily ON CLUSTER 'holdfast'
+(
+    `day` Date COMMENT 'Day on which it happened on the phone, UTC',
+    `owner` LowCardinality(String) COMMENT 'Owner of the model, from its manifest',
+    `cost_center` LowCardinality(String) COMMENT 'Cost center, from the manifest',
+    `project` LowCardinality(String) COMMENT 'Project, from the manifest',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `model_version` LowCardinality(String) COMMENT 'Version of the model that ran',
+    `cost_kind` LowCardinality(String) COMMENT 'cloud_calls, egress, cellular or energy',
+    `borne_by` LowCardinality(String) COMMENT 'Who pays: provider or user',
+    `currency` LowCardinality(String) COMMENT 'ISO 4217 code; never add across currencies',
+    `quantity` UInt64 COMMENT 'Physical quantity, in quantity_unit',
+    `quantity_unit` LowCardinality(String) COMMENT 'UCUM unit of the quantity',
+    `cost_micros` Int64 COMMENT 'Cost in millionths of the currency, exact',
+    `cost` Decimal(38, 6) COMMENT 'Cost in the currency, exact'
+)
+AS
+SELECT
+    toDate(event_day, 'UTC') AS day, owner, cost_center, project, app_id, model_id, model_version,
+    cost_kind, borne_by, currency,
+    sum(c.quantity) AS quantity, quantity_unit,
+    sum(c.cost_micros) AS cost_micros,
+    toDecimal128(sum(c.cost_micros), 6) / 1000000 AS cost
+FROM hf_store.cost_day AS c FINAL
+GROUP BY event_day, owner, cost_center, project, app_id, model_id, model_version, cost_kind,
+    borne_by, currency, quantity_unit
+COMMENT 'What models cost and whom: one row per day, owner, cost center, project, release and kind.';
+
+CREATE OR REPLACE VIEW hf.ingest_quality ON CLUSTER 'holdfast'
+(
+    `minute` DateTime('UTC') COMMENT 'Log minute (when rows arrived), UTC',
+    `received` UInt64 COMMENT 'Rows received',
+    `aggregated` UInt64 COMMENT 'Rows counted in the aggregates',
+    `rejected` UInt64 COMMENT 'Rows refused for a bad value; reasons in hf.ingest_reasons',
+    `deduplicated` UInt64 COMMENT 'Rows of uploads that had been counted before',
+    `dead_lettered` UInt64 COMMENT 'Rows set aside because they could not be handled',
+    `difference` Int64 COMMENT 'received minus all others; 0 once the minute is closed'
+)
+AS
+WITH balance AS
+(
+    SELECT
+        toStartOfMinute(toDateTime(window_start, 'UTC')) AS log_minute,
+        sumIf(count, outcome = 'received') AS rows_received,
+        sumIf(count, outcome = 'aggregated') AS rows_aggregated,
+        sumIf(count, outcome = 'rejected') AS rows_rejected,
+        sumIf(count, outcome = 'deduplicated') AS rows_deduplicated,
+        sumIf(count, outcome = 'dead_lettered') AS rows_dead_lettered
+    FROM hf_store.ingest_window FINAL
+    WHERE unit = 'rows'
+    GROUP BY log_minute
+)
+SELECT
+    log_minute AS minute, rows_received AS received, rows_aggregated AS aggregated,
+    rows_rejected AS rejected, rows_deduplicated AS deduplicated,
+    rows_dead_lettered AS dead_lettered,
+    toInt64(received) - toInt64(aggregated + rejected + deduplicated + dead_lettered) AS difference
+FROM balance
+COMMENT 'Nothing is dropped without a counter: the mass balance of rows by log minute.';
+
+CREATE OR REPLACE VIEW hf.ingest_reasons ON CLUSTER 'holdfast'
+(
+    `minute` DateTime('UTC') COMMENT 'Log minute (when it arrived), UTC',
+    `unit` LowCardinality(String) COMMENT 'What is counted: rows, uploads or fields',
+    `outcome` LowCardinality(String) COMMENT 'received, aggregated, rejected, deduplicated or dead_lettered',
+    `reason` LowCardinality(String) COMMENT 'Stable word for the reason, empty if none is needed',
+    `n` UInt64 COMMENT 'How many'
+)
+AS
+SELECT
+    toStartOfMinute(toDateTime(window_start, 'UTC')) AS minute, unit, outcome, reason,
+    sum(count) AS n
+FROM hf_store.ingest_window FINAL
+GROUP BY minute, unit, outcome, reason
+COMMENT 'Why rows, uploads and fields were refused: one row per log minute and reason.';
+
+CREATE OR REPLACE VIEW hf.metric_totals ON CLUSTER 'holdfast'
+(
+    `day` Date COMMENT 'Day on which it happened on the phone, UTC',
+    `app_id` LowCardinality(String) COMMENT 'Registered app',
+    `model_id` LowCardinality(String) COMMENT 'Registered model',
+    `model_version` LowCardinality(String) COMMENT 'Version of the model that ran',
+    `metric` LowCardinality(String) COMMENT 'Metric of any type, as in the metric registry',
+    `n` UInt64 COMMENT 'Observations, each counted once'
+)
+AS
+SELECT
+    toDate(event_bucket, 'UTC') AS day, app_id, model_id, model_version, metric, sum(m.n) AS n
+FROM hf_store.metric_window AS m FINAL
+GROUP BY day, app_id, model_id, model_version, metric
+COMMENT 'How much was observed: one row per day, release and metric, of whatever type.';
+
