@@ -31,7 +31,7 @@ class Whole(NamedTuple):
     """A value put together again, and where the first chunk of it lay."""
 
     key: bytes
-    body: bytes
+    value: bytes
     first_offset: int
 
 
@@ -64,7 +64,7 @@ class _Partial:
 
 
 @dataclass(slots=True)
-class Assembly:
+class Assembler:
     """Takes chunks in any order and gives each value once its last chunk is there.
 
     Chunks of a value that was given are passed over, as long as it is among the newest of those:
@@ -74,7 +74,7 @@ class Assembly:
     _given: dict[tuple[bytes, bytes], None] = field(default_factory=dict)  # oldest first
     _partials: dict[tuple[bytes, bytes, int], _Partial] = field(default_factory=dict)
 
-    def add(self, offset: int, chunk: bytes) -> Whole | None:
+    def take(self, offset: int, chunk: bytes) -> Whole | None:
         """Take a chunk that lay at `offset`; the value if it is whole now.
 
         Raises PermanentError ``chunk_undecodable``.
@@ -93,13 +93,17 @@ class Assembly:
             raise _undecodable("the chunks do not make the value that was cut")
         return Whole(head.key, value, partial.first_offset)
 
+    def forget(self, key: bytes) -> None:
+        """Drop what has come of this key."""
+        for at in [at for at in self._partials if at[0] == key]:
+            del self._partials[at]
+
     def unfinished(self) -> list[int]:
         """The first offset of each value of which chunks are missing."""
         return [partial.first_offset for partial in self._partials.values()]
 
     def _finish(self, head: Head) -> None:
-        for at in [at for at in self._partials if at[0] == head.key]:
-            del self._partials[at]
+        self.forget(head.key)
         self._given[head.key, head.digest] = None
         if len(self._given) > _GIVEN_MAX:
             del self._given[next(iter(self._given))]

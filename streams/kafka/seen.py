@@ -12,7 +12,7 @@ import msgspec
 
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
-from streams.kafka.chunks import Assembly, split
+from streams.kafka.chunks import Assembler, split
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.topics import SEEN
 
@@ -88,12 +88,12 @@ class SeenTopic:
 
 async def _windows(reader: PartitionReader) -> dict[int, _Window]:
     """By next offset: a worker that was thought dead may write a window again, with equal bytes."""
-    assembly = Assembly()
+    assembler = Assembler()
     windows: dict[int, _Window] = {}
     end = await reader.end()
     async for record in reader.all_until(end, bytes_max=_READ_BYTES):
-        whole = assembly.add(record.offset, record.value)
+        whole = assembler.take(record.offset, record.value)
         if whole is not None:
-            window = msgspec.msgpack.decode(whole.body, type=_Window)
+            window = msgspec.msgpack.decode(whole.value, type=_Window)
             windows.setdefault(window.next_offset, window)
     return windows

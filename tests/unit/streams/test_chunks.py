@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from streams.kafka.chunks import Assembly, Whole, head_of, split
+from streams.kafka.chunks import Assembler, Whole, head_of, split
 from wire.errors import PermanentError
 
 keys = st.binary(max_size=12)
@@ -13,8 +13,8 @@ CHUNK = 7
 
 
 def assembled(chunks: list[bytes]) -> list[Whole]:
-    assembly = Assembly()
-    found = [assembly.add(offset, chunk) for offset, chunk in enumerate(chunks)]
+    assembler = Assembler()
+    found = [assembler.take(offset, chunk) for offset, chunk in enumerate(chunks)]
     return [whole for whole in found if whole is not None]
 
 
@@ -37,12 +37,12 @@ def test_order_repetition_and_neighbours_change_nothing(
     again = data.draw(st.lists(st.sampled_from(once)))
     chunks = data.draw(st.permutations(once + again))
 
-    assembly = Assembly()
-    found = [whole for i, c in enumerate(chunks) if (whole := assembly.add(i, c)) is not None]
+    assembler = Assembler()
+    found = [whole for i, c in enumerate(chunks) if (whole := assembler.take(i, c)) is not None]
 
-    assert {whole.key: whole.body for whole in found} == wanted
+    assert {whole.key: whole.value for whole in found} == wanted
     assert len(found) == len(wanted)
-    assert assembly.unfinished() == []
+    assert assembler.unfinished() == []
     for whole in found:
         mine = [i for i, chunk in enumerate(chunks) if head_of(chunk).key == whole.key]
         assert whole.first_offset == mine[0]
@@ -52,38 +52,38 @@ def test_order_repetition_and_neighbours_change_nothing(
 def test_two_values_under_one_key_are_never_mixed(key: bytes, one: bytes, other: bytes) -> None:
     begun = split(key, one, chunk_bytes=CHUNK)[:-1]
     whole = split(key, other, chunk_bytes=CHUNK)
-    assembly = Assembly()
+    assembler = Assembler()
 
-    found = [assembly.add(offset, chunk) for offset, chunk in enumerate(begun + whole)]
+    found = [assembler.take(offset, chunk) for offset, chunk in enumerate(begun + whole)]
 
     if one != other:
-        assert [w.body for w in found if w is not None] == [other]
-        assert assembly.unfinished() == []  # the abandoned one went with it
+        assert [w.value for w in found if w is not None] == [other]
+        assert assembler.unfinished() == []  # the abandoned one went with it
 
 
 def test_what_is_missing_is_known_by_where_it_began() -> None:
-    assembly = Assembly()
-    assembly.add(3, split(b"a", bytes(20), chunk_bytes=CHUNK)[1])
-    assembly.add(5, split(b"b", bytes(20), chunk_bytes=CHUNK)[0])
+    assembler = Assembler()
+    assembler.take(3, split(b"a", bytes(20), chunk_bytes=CHUNK)[1])
+    assembler.take(5, split(b"b", bytes(20), chunk_bytes=CHUNK)[0])
 
-    assert assembly.unfinished() == [3, 5]
+    assert assembler.unfinished() == [3, 5]
 
 
 def test_a_repetition_that_nobody_finished_does_not_wait() -> None:
     chunks = split(b"a", bytes(20), chunk_bytes=CHUNK)
-    assembly = Assembly()
+    assembler = Assembler()
     for offset, chunk in enumerate([*chunks, chunks[0]]):
-        assembly.add(offset, chunk)
+        assembler.take(offset, chunk)
 
-    assert assembly.unfinished() == []
+    assert assembler.unfinished() == []
 
 
 def test_memory_of_what_was_given_is_bounded() -> None:
-    assembly = Assembly()
+    assembler = Assembler()
     for n in range(5_000):
-        assembly.add(n, split(n.to_bytes(4, "big"), b"x")[0])
+        assembler.take(n, split(n.to_bytes(4, "big"), b"x")[0])
 
-    assert len(assembly._given) == 4_096
+    assert len(assembler._given) == 4_096
 
 
 @given(keys, values, st.data())
@@ -94,11 +94,21 @@ def test_what_is_not_a_chunk_is_refused(key: bytes, value: bytes, data: st.DataO
 
     for wrong in (cut, bent):
         with pytest.raises(PermanentError, match="chunk_undecodable"):
-            Assembly().add(0, wrong)
+            Assembler().take(0, wrong)
 
 
 def test_a_piece_that_changed_on_its_way_is_noticed() -> None:
     chunk = split(b"key", b"value")[0]
 
     with pytest.raises(PermanentError, match="chunk_undecodable"):
-        Assembly().add(0, chunk[:-1] + b"X")
+        Assembler().take(0, chunk[:-1] + b"X")
+
+
+def test_what_is_forgotten_does_not_wait() -> None:
+    assembler = Assembler()
+    assembler.take(3, split(b"a", bytes(20), chunk_bytes=CHUNK)[1])
+    assembler.take(5, split(b"b", bytes(20), chunk_bytes=CHUNK)[0])
+
+    assembler.forget(b"a")
+
+    assert assembler.unfinished() == [5]
