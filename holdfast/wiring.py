@@ -117,6 +117,14 @@ def worker_settings(settings: Settings, policy: Policy) -> WorkerSettings:
     )
 
 
+def open_writer(settings: Settings, folder: Folder, now_ms: int) -> Writer:
+    """A writer of a store that answers and has every table; TransientError if it is away."""
+    pace = Pace()
+    client = connect(store_settings(settings, folder), on_retry=pace.failed)
+    migrate(client, now_ms=now_ms, app_version=VERSION, cluster=settings.store_cluster)
+    return Writer(client, pace)
+
+
 def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") -> StoreSettings:
     """How the store is reached: the own one, or a ClickHouse server."""
     if settings.store_url:
@@ -127,6 +135,7 @@ def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") 
             user=settings.store_user,
             password=settings.store_password.get_secret_value(),
             secure=url.scheme == "https",
+            cluster=settings.store_cluster,
         )
     return StoreSettings(
         host="127.0.0.1",
@@ -134,4 +143,3 @@ def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") 
         user="holdfast" if role == "writer" else role,
         password=folder.store_passwords()[role],
     )
-            cluster=settings.store_cluster,
