@@ -8,11 +8,14 @@ import selectors
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.broker import Cluster, free_ports
 from bench.chaos_node import start_store
@@ -21,9 +24,11 @@ from holdfast.clock import now_ms
 from holdfast.config import Settings, environment_of, load
 from holdfast.example_repo import make_repository
 from holdfast.folder import Folder
+from holdfast.kafka_settings import kafka_settings
 from ingest.keys import KeyFile
 from store.client import Client, StoreSettings, connect
 from store.process import StoreProcess
+from streams.log.kafka import KafkaLog
 
 _START_S: Final = 60.0
 _STOP_S: Final = 15.0
@@ -68,6 +73,20 @@ class Part:
         if self.popen is None:
             raise RuntimeError(f"{self.name} has not been started")
         return self.popen
+
+    def metrics(self) -> dict[str, list[float]]:
+        """What it says of itself: values by name, one for each label; {} while it does not."""
+        url = f"http://127.0.0.1:{self.settings.metrics_port}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return {}
+        told: dict[str, list[float]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                told.setdefault(sample.name, []).append(sample.value)
+        return told
 
     @property
     def has_ended(self) -> bool:
@@ -122,6 +141,14 @@ class ScaleOut:
         password = self.folder.store_passwords()["writer"]
         return connect(StoreSettings(port=self.store.port, user="holdfast", password=password))
 
+    def ends(self) -> list[int]:
+        """By partition: the offset that the log's next record will get."""
+        log = KafkaLog(kafka_settings(self.common), client_id="bench")
+        try:
+            return [log.end(partition) for partition in range(log.partitions)]
+        finally:
+            log.close()
+
     def add_door(self, number: int, **settings: object) -> Part:
         """Another ingest process; it shares keys with the others. Not started yet."""
         http, grpc = free_ports(2)
@@ -131,7 +158,8 @@ class ScaleOut:
     def add_worker(self, stage: str, number: int, **settings: object) -> Part:
         """Another worker with a name and a folder of its own. Not started yet."""
         name = f"{stage}-{number}"
-        own = {"dir": self.root / name, "worker_id": name, **settings}
+        (port,) = free_ports(1)
+        own = {"dir": self.root / name, "worker_id": name, "metrics_port": port, **settings}
         return self._add(name, ["worker", "--stage", stage], **own)
 
     def start(self, *names: str) -> None:

@@ -26,6 +26,8 @@ from wire.pb import telemetry_pb2 as pb
 
 APP: Final = "camera"
 REGIONS: Final = ("US", "IN", "BR", "DE", "FR")
+CONTEXTS: Final = 125
+_CONTEXTS_OF_A_REGION: Final = 25
 CLASSES: Final = 1_000
 METRICS: Final = 8
 _LATE_SHARE: Final = 0.05
@@ -49,6 +51,7 @@ class Order:
     connections: int = 256
     gzip: bool = True
     spread_ms: int = 600_000  # events of an upload lie in the time before it
+    contexts: int = CONTEXTS  # times 8 metrics: the series
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +66,25 @@ class Sent:
     seconds: float
 
 
-def repository(window_ms: int) -> dict[str, str]:
+def regions_of(contexts: int) -> tuple[str, ...]:
+    """As many regions as that many contexts need; the first five are countries."""
+    more = range(len(REGIONS), -(-contexts // _CONTEXTS_OF_A_REGION))
+    return (*REGIONS, *(f"R{number}" for number in more))
+
+
+def repository(window_ms: int, contexts: int = CONTEXTS) -> dict[str, str]:
     """Manifests under which all of these uploads are accepted."""
     clocks = Clocks(window_ms=window_ms, drift_window_ms=max(900_000, window_ms))
-    policy = policy_text(clocks, regions=REGIONS, apps=(APP,), dry_run=True)
+    policy = policy_text(clocks, regions=regions_of(contexts), apps=(APP,), dry_run=True)
     return repository_files((_MODEL,), policy)
 
 
-def contexts() -> list[bytes]:
-    """The 125 contexts, serialised: 30 cohorts in both arms and outside, and 5 of other phones."""
-    cohorts = list(product(("ANDROID", "IOS"), ("LOW", "MID", "HIGH"), REGIONS))
+def contexts(count: int) -> list[bytes]:
+    """The first contexts, serialised: 6 cohorts of each region in both arms and outside (two
+    versions), and one of other phones.
+    """
+    regions = regions_of(count)
+    cohorts = list(product(("ANDROID", "IOS"), ("LOW", "MID", "HIGH"), regions))
     roles = (
         ("CANDIDATE", _MODEL.candidate),
         ("CONTROL", _MODEL.stable),
@@ -80,8 +92,8 @@ def contexts() -> list[bytes]:
         ("ARM_UNSPECIFIED", _MODEL.candidate),  # they left the rollout
     )
     every = list(product(cohorts, roles))
-    every += [(("OTHER_PLATFORM", "MID", region), roles[2]) for region in REGIONS]
-    return [_context(*cohort, *role) for cohort, role in every]
+    every += [(("OTHER_PLATFORM", "MID", region), roles[2]) for region in regions]
+    return [_context(*cohort, *role) for cohort, role in every[:count]]
 
 
 def _context(platform: str, tier: str, region: str, arm: str, version: str) -> bytes:
@@ -107,7 +119,7 @@ def _context(platform: str, tier: str, region: str, arm: str, version: str) -> b
 
 def make_uploads(order: Order, *, now_ms: int, rng: np.random.Generator) -> list[Outgoing]:
     """All of them, each with an id of its own."""
-    known, made = contexts(), 0
+    known, made = contexts(order.contexts), 0
     uploads: list[Outgoing] = []
     while made < order.uploads:
         count = min(_BLOCK, order.uploads - made)
