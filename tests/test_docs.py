@@ -237,7 +237,8 @@ def compose_checker(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             check=True,
         )
         kept.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made / "cmd", kept / "partial").replace(kept / "cmd")
+        shutil.copy(made / "cmd", kept / "partial")
+        (kept / "partial").replace(kept / "cmd")  # whole or not at all
     return [str(kept / "cmd")]
 
 
