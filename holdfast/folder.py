@@ -38,6 +38,11 @@ class Folder:
         return self.root / "gitops"
 
     @property
+    def dedup(self) -> Path:
+        """Where the index of batch ids puts what is too much for memory; nameless files."""
+        return self.root / "dedup"
+
+    @property
     def store(self) -> Path:
         return self.root / "store"
 
@@ -62,7 +67,7 @@ class Folder:
     def create(self) -> None:
         """Make the folder, readable by its owner alone."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in (self.signing, self.gitops, self.store):
+        for part in (self.signing, self.gitops, self.dedup, self.store):
             part.mkdir(mode=0o700, exist_ok=True)
 
     def store_passwords(self) -> dict[str, str]:

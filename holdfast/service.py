@@ -121,7 +121,7 @@ class Service:
                 return
         if writer is None:
             return
-        settings = worker_settings(self._settings, desired.policy)
+        settings = worker_settings(self._settings, self._folder, desired.policy)
         worker = LocalWorker(
             self._parts.log, writer, self._state, settings, on_decided=lambda _: self._wake.set()
         )

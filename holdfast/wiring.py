@@ -108,12 +108,13 @@ def serve_settings(settings: Settings) -> ServeSettings:
     )
 
 
-def worker_settings(settings: Settings, policy: Policy) -> WorkerSettings:
+def worker_settings(settings: Settings, folder: Folder, policy: Policy) -> WorkerSettings:
     """The stages' clocks."""
     return WorkerSettings(
         window_ms=policy.window_ms,
         horizon_ms=policy.accepted_age_ms,
         retention_ms=int(settings.retention_hours * _HOUR_MS),
+        dedup_folder=folder.dedup,
     )
 
 

@@ -1,95 +1,139 @@
-"""Which batch ids have been seen: 16 bytes each in sorted arrays, forgotten after the horizon.
+"""Which batch ids have been seen: recent ones in memory, older ones in files, forgotten in time.
 
-A pure function of the log: the answer for a record depends on the ids before it within the horizon
-and on nothing else, so an index rebuilt from the log's id table answers alike after a restart.
+A pure function of the log: the answer for an id that was seen within the horizon depends on the
+ids before it and on nothing else, so an index rebuilt from the log's id table answers alike after
+a restart. Files are a place to put runs, not a record: without a folder all stays in memory.
+
+Ids begin with the hour in which the upload was made (`ingest.anonymise`), so that a run, sorted,
+lies by age: a fresh upload is outside the range of every run but the latest, and reads no file.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.id_runs import FileRun, Ids, MemoryRun, ids_of, merge_runs, merged, write_run
 from wire.segment import BATCH_ID
 
-RECENT_MAX: Final = 65_536
-_PAIR: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Sorted ids; `newest_ms` is the latest arrival among them."""
-
-    newest_ms: int
-    high: NDArray[np.uint64]
-    low: NDArray[np.uint64]
-
-    def has(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        first = np.searchsorted(self.high, high, side="left")
-        last = np.searchsorted(self.high, high, side="right")
-        found = np.zeros(len(high), bool)
-        for i in np.flatnonzero(last > first):  # equal upper halves: all but never, unless repeated
-            found[i] = bool((self.low[first[i] : last[i]] == low[i]).any())
-        return found
+RECENT_MAX: Final = 16_384  # ids as Python objects: about 2 MB
+RECENT_BYTES: Final = 120  # of one id in a set: the object, and its share of a half-full table
+SPILL_IDS: Final = 1 << 18  # 4 MiB of sorted ids in memory, then a file
+FAN_IN: Final = 8  # files of one level become one of the next
+LEVEL_MAX: Final = 2  # up to 2^24 ids a file: a merge takes seconds, and a run expires as a whole
 
 
 @dataclass(slots=True)
 class DedupIndex:
-    """Ids of one partition. `horizon_ms` must cover the accepted age of an upload."""
+    """Ids of one partition. `horizon_ms` must cover the accepted age of an upload.
+
+    With a `folder` (it must exist) memory is bounded by `spill_ids`, and a fence per 256 ids.
+    """
 
     horizon_ms: int
-    _runs: list[_Run] = field(default_factory=list)
+    folder: Path | None = None
+    spill_ids: int = SPILL_IDS
+    recent_max: int = RECENT_MAX
+    _files: list[FileRun] = field(default_factory=list)
+    _runs: list[MemoryRun] = field(default_factory=list)
     _recent: set[bytes] = field(default_factory=set)
     _recent_newest_ms: int = 0
 
     def __len__(self) -> int:
-        return len(self._recent) + sum(len(run.high) for run in self._runs)
+        return len(self._recent) + sum(len(run) for run in chain(self._runs, self._files))
 
-    def add(self, ids: NDArray[np.void], arrived_ms: int) -> NDArray[np.bool_]:
-        """Remember ids, shape ``(U,)`` of 16 bytes; True where one had been seen (or just was)."""
-        keys = _split(ids)
-        seen = np.zeros(len(ids), bool)
-        if keys:
-            pair = np.frombuffer(ids.tobytes(), _PAIR)
-            high, low = pair["high"].astype(np.uint64), pair["low"].astype(np.uint64)
-            for run in self._runs:
-                seen |= run.has(high, low)
+    @property
+    def memory_bytes(self) -> int:
+        """What the index holds in memory, by its own account."""
+        recent = len(self._recent) * RECENT_BYTES
+        runs = sum(len(run) for run in self._runs) * BATCH_ID.itemsize
+        return recent + runs + sum(run.fences.nbytes for run in self._files)
+
+    @property
+    def disk_bytes(self) -> int:
+        """What its files hold."""
+        return sum(len(run) for run in self._files) * BATCH_ID.itemsize
+
+    def add(self, ids: NDArray[np.void], now_ms: int) -> NDArray[np.bool_]:
+        """Remember ids, shape ``(U,)`` of 16 bytes; True where one had been seen (or just was).
+
+        `now_ms` is log time: it never goes back, and one clock that is wrong does not move it.
+        """
+        joined = ids.tobytes()
+        seen = self._in_runs(ids_of(joined))
         recent = self._recent
-        for i, key in enumerate(keys):
+        for i, key in enumerate(_split(joined)):
             if key in recent:
                 seen[i] = True
             elif not seen[i]:
                 recent.add(key)
-        self._recent_newest_ms = max(self._recent_newest_ms, arrived_ms)
-        if len(recent) >= RECENT_MAX:
-            self._freeze()
-            self._expire(arrived_ms)
+        self._recent_newest_ms = max(self._recent_newest_ms, now_ms)
+        if len(recent) >= self.recent_max:
+            self._freeze(now_ms)
         return seen
 
-    def _freeze(self) -> None:
-        pair = np.frombuffer(b"".join(self._recent), _PAIR)
-        self._runs.append(_sorted_run(self._recent_newest_ms, pair["high"], pair["low"]))
+    def restore(self, seen: Iterable[tuple[int, bytes]], *, now_ms: int) -> None:
+        """Take (arrived_ms, ids) of the past in, oldest first; faster than `add`, no answers."""
+        parts: list[bytes] = []
+        size = 0
+        for arrived_ms, joined in seen:
+            parts.append(joined)
+            size += len(joined)
+            # a clock that ran ahead must not keep its ids for longer than others
+            self._recent_newest_ms = max(self._recent_newest_ms, min(arrived_ms, now_ms))
+            if size >= self.recent_max * BATCH_ID.itemsize:
+                self._push(b"".join(parts), now_ms)
+                parts, size = [], 0
+        self._recent.update(_split(b"".join(parts)))
+
+    def _in_runs(self, wanted: Ids) -> NDArray[np.bool_]:
+        seen = np.zeros(len(wanted), bool)
+        if len(wanted):
+            for run in chain(self._runs, self._files):
+                seen |= run.has(wanted)
+        return seen
+
+    def _freeze(self, now_ms: int) -> None:
+        self._push(b"".join(self._recent), now_ms)
         self._recent = set()
-        while len(self._runs) > 1 and len(self._runs[-2].high) <= 2 * len(self._runs[-1].high):
-            b, a = self._runs.pop(), self._runs.pop()
-            self._runs.append(
-                _sorted_run(
-                    max(a.newest_ms, b.newest_ms),
-                    np.concatenate([a.high, b.high]),
-                    np.concatenate([a.low, b.low]),
-                )
-            )
+
+    def _push(self, joined: bytes, now_ms: int) -> None:
+        self._runs.append(MemoryRun(self._recent_newest_ms, merged([ids_of(joined)])))
+        while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
+            self._runs[-2:] = [_joined(self._runs[-2:])]
+        self._expire(now_ms)
+        if self.folder and sum(len(run) for run in self._runs) >= self.spill_ids:
+            self._spill(self.folder)
+
+    def _spill(self, folder: Path) -> None:
+        """Put what is in memory into a file; if the disk does not take it, it stays."""
+        try:
+            run = _joined(self._runs)
+            written = write_run(folder, [run.ids], newest_ms=run.newest_ms, level=0)
+            self._files.append(written)
+            self._runs = []
+            for level in range(LEVEL_MAX):
+                tail = self._files[-FAN_IN:]
+                if len(tail) == FAN_IN and all(run.level == level for run in tail):
+                    self._files[-FAN_IN:] = [merge_runs(folder, tail, level=level + 1)]
+        except OSError:
+            return  # more memory is used until it works again; every answer stays right
 
     def _expire(self, now_ms: int) -> None:
-        self._runs = [run for run in self._runs if run.newest_ms >= now_ms - self.horizon_ms]
+        """Drop runs whose last id is past the horizon: it may be late, it is never early."""
+        past_ms = now_ms - self.horizon_ms
+        self._runs = [run for run in self._runs if run.newest_ms >= past_ms]
+        self._files = [run for run in self._files if run.newest_ms >= past_ms]
 
 
-def _split(ids: NDArray[np.void]) -> list[bytes]:
-    whole = ids.tobytes()
+def _joined(runs: list[MemoryRun]) -> MemoryRun:
+    return MemoryRun(max(run.newest_ms for run in runs), merged([run.ids for run in runs]))
+
+
+def _split(joined: bytes) -> list[bytes]:
     width = BATCH_ID.itemsize
-    return [whole[i : i + width] for i in range(0, len(whole), width)]
-
-
-def _sorted_run(newest_ms: int, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> _Run:
-    order = np.argsort(high)
-    return _Run(newest_ms, high[order].astype(np.uint64), low[order].astype(np.uint64))
+    return [joined[i : i + width] for i in range(0, len(joined), width)]

@@ -7,6 +7,7 @@ in one transaction. A crash in between replays the window: the same rows under t
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from analytics.types import Outcome, Verdict, VerdictKind
@@ -28,11 +29,13 @@ class WorkerSettings:
     """`horizon_ms` is the accepted age of an upload: how long its id is remembered.
 
     `retention_ms` is how long payloads stay in the log after their window was stored.
+    `dedup_folder` takes the ids that are too many for memory; it must exist. None: all in memory.
     """
 
     window_ms: int
     horizon_ms: int
     retention_ms: int = 0
+    dedup_folder: Path | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +106,7 @@ class LocalWorker:
             window_ms=self._settings.window_ms,
             horizon_ms=self._settings.horizon_ms,
             log_time=LogTime(*at.log_time) if at else None,  # type: ignore[arg-type]  # [int, str, int]
+            dedup_folder=self._settings.dedup_folder,
         )
         if at:
             since_ms = int(at.log_time[0]) - self._settings.horizon_ms - SKEW_MS

@@ -1,7 +1,11 @@
-"""Stage one, per partition: segments -> deduplicated windows. Pure: reads no clock, does no I/O."""
+"""Stage one, per partition: segments -> deduplicated windows. Pure: reads no clock, has no effect.
+
+Files under `dedup_folder` only hold what memory would hold otherwise.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,7 +17,7 @@ from streams.log_time import LogTime
 from streams.open_window import OpenWindow
 from streams.partial import Closed, Quality
 from wire.errors import PermanentError
-from wire.segment import BATCH_ID, Kind, Segment, decode
+from wire.segment import Kind, Segment, decode
 
 SKEW_MS: Final = 120_000
 """Added to the accepted age: a phone's clock may run a minute ahead, and so may the log's."""
@@ -45,6 +49,7 @@ class Summariser:
         horizon_ms: int,
         log_time: LogTime | None = None,
         on_ids: Callable[[int, NDArray[np.void]], None] = _forget_ids,
+        dedup_folder: Path | None = None,
     ) -> None:
         self._partition = partition
         self._on_ids = on_ids
@@ -52,7 +57,7 @@ class Summariser:
         self._log_time = log_time or LogTime()
         self._window: OpenWindow | None = None
         self._controls: list[bytes] = []
-        self.dedup = DedupIndex(horizon_ms + SKEW_MS)
+        self.dedup = DedupIndex(horizon_ms + SKEW_MS, dedup_folder)
         self.dead_letters: list[DeadLetter] = []
 
     def step(self, records: Iterable[Record]) -> list[Closed]:
@@ -72,8 +77,7 @@ class Summariser:
 
     def remember(self, ids: Iterable[tuple[int, bytes]]) -> None:
         """Rebuild the dedup index from the log's (arrived_ms, ids), oldest first."""
-        for arrived_ms, joined in ids:
-            self.dedup.add(np.frombuffer(joined, BATCH_ID), arrived_ms)
+        self.dedup.restore(ids, now_ms=self._log_time.now_ms)
 
     def _advance(self, segment: Segment, offset: int) -> list[Closed]:
         before = self._log_time.state()
@@ -98,5 +102,5 @@ class Summariser:
             self._controls.append(segment.control)
         elif segment.kind is Kind.TELEMETRY:
             ids = segment.uploads["batch_id"]
-            window.add(segment, self.dedup.add(ids, segment.arrived_ms))
+            window.add(segment, self.dedup.add(ids, self._log_time.now_ms))
             self._on_ids(segment.arrived_ms, ids)
