@@ -92,6 +92,19 @@ def up(
 
 @app.command()
 @known_errors
+def worker(
+    *,
+    stage: Annotated[str, typer.Option(help="summarise, decide or act.")],
+    directory: Dir = None,
+) -> None:
+    """Run one stage over Kafka until stopped; says when it is ready, as JSON."""
+    from holdfast.worker_command import run_worker
+
+    raise typer.Exit(run_worker(stage, directory))
+
+
+@app.command()
+@known_errors
 def init(
     repository: Annotated[Path, typer.Argument(help="A checkout of the GitOps repository.")],
     *,
@@ -252,14 +265,14 @@ _PASSED_ON = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
-_BENCHES = ("e2e", "demo-matrix", "detectors")
+_BENCHES = ("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage")
 
 
 @app.command(context_settings=_PASSED_ON)
 @known_errors
 def bench(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="e2e, demo-matrix or detectors.")] = "",
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(_BENCHES)}.")] = "",
 ) -> None:
     """Run a benchmark: ``holdfast bench e2e --json``."""
     from wire.errors import PermanentError

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
         description="name of this worker in its group; the same over restarts",
     )
+    processing_guarantee: str = Field(
+        default="at_least_once", description="anything else is refused: see docs/decisions"
+    )
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="a worker's health and metrics; 0 = none"
     )

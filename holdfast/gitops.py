@@ -63,8 +63,9 @@ class DesiredWatch:
             _log.warning("manifests_broken", extra={"commit": tip, "mistakes": error.detail})
             self.on_broken(tip, error)
             return False
-        self._looked_at, self.broken = tip, ""
-        return self._take(found)
+        taken = self._take(found)
+        self._looked_at, self.broken = tip, ""  # only now: a log that is away is asked again
+        return taken
 
     def _take(self, found: Desired) -> bool:
         if self.desired is not None and sha256(self.desired) == sha256(found):

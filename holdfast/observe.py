@@ -29,5 +29,5 @@ def start_logging(*, level: int = logging.INFO) -> None:
     output = logging.StreamHandler(sys.stderr)
     output.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[output], force=True)
-    for chatty in ("urllib3", "clickhouse_connect", "uvicorn", "grpc"):
+    for chatty in ("urllib3", "clickhouse_connect", "uvicorn", "grpc", "faust", "mode", "aiokafka"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -33,6 +33,14 @@ class Meter(Protocol):
         """Take one duration."""
 
 
+class NoMeter:
+    """Measures nothing."""
+
+    def count(self, name: str, amount: int = 1, partition: str = "") -> None: ...
+    def gauge(self, name: str, value: float, partition: str = "") -> None: ...
+    def observe(self, name: str, seconds: float) -> None: ...
+
+
 class Actor(Protocol):
     """Performs effects. One thread at a time; may block for as long as a push takes."""
 

@@ -7,6 +7,7 @@ bytes: the runner needs no more than at-least-once.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +56,15 @@ class Taken:
 
 @dataclass(slots=True)
 class PartitionStage:
-    """Takes a partition's records one by one, each exactly at `next_offset`."""
+    """Takes a partition's records one by one, each exactly at `next_offset`.
+
+    `dedup_folder` takes the ids that are too many for memory; it must exist. None: all in memory.
+    """
 
     partition: int
     clocks: Clocks
     resume: Resume
+    dedup_folder: Path | None = None
     next_offset: int = field(init=False)
     closed_until_ms: int = field(default=0, init=False)
     _ids: list[tuple[int, bytes]] = field(default_factory=list, init=False)
@@ -74,6 +79,7 @@ class PartitionStage:
             window_ms=self.clocks.window_ms,
             horizon_ms=self.clocks.horizon_ms,
             log_time=LogTime(*at) if at else None,  # type: ignore[arg-type]  # [int, str, int]
+            dedup_folder=self.dedup_folder,
             on_ids=self._count_in,
         )
         self._summariser.remember(self.resume.ids)

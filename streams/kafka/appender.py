@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.kafka.broker import KafkaSettings, producer
+from streams.kafka.broker import KafkaSettings, lost_connection, producer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class Appender:
         records may be durable; what has not been sent yet will not be.
         """
         sender = await self._started()
+        waiting: list[asyncio.Future[Any]] = []
         try:
-            waiting = [
-                await sender.send(
-                    topic, r.value, key=r.key, partition=r.partition, headers=r.headers
-                )
-                for r in records
-            ]
-            return [done.offset for done in await asyncio.gather(*waiting)]
+            with lost_connection():
+                for r in records:
+                    sent = await sender.send(topic, r.value, key=r.key, partition=r.partition)
+                    sent.add_done_callback(_look_at)  # all may fail, the first is reported
+                    waiting.append(sent)
+                return [done.offset for done in await asyncio.gather(*waiting)]
         except (KafkaError, asyncio.CancelledError):
             self._abandon(sender)
             raise
@@ -60,7 +62,8 @@ class Appender:
             if self._producer is None:
                 made = producer(self._settings, self._client_id)
                 try:
-                    await made.start()
+                    with lost_connection():
+                        await made.start()
                 except BaseException:
                     await made.stop()
                     raise
@@ -74,7 +77,16 @@ class Appender:
             return
         self._producer = None
         # no public way says "give up"; `stop` alone would wait until all has been sent
-        sender._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+        unsent = sender._message_accumulator  # noqa: SLF001
+        unsent.fail_all(KafkaError("given up"))
+        for batch in [*unsent._pending_batches, *chain(*unsent._batches.values())]:  # noqa: SLF001
+            batch._drain_waiter.add_done_callback(_look_at)  # noqa: SLF001
         leaving = asyncio.create_task(sender.stop())
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
+
+
+def _look_at(done: "asyncio.Future[Any]") -> None:
+    """Without a look at its error, asyncio would log one for each future."""
+    if not done.cancelled():
+        done.exception()

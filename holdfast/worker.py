@@ -1,0 +1,157 @@
+"""One stage in one process: ``holdfast worker --stage ...``. Joins the rooms for it.
+
+Imports what its stage needs and no more: a worker that was killed is back within seconds.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from holdfast.clock import now_ms
+from holdfast.config import Settings
+from holdfast.kafka_settings import kafka_settings
+from holdfast.worker_clocks import clocks_of
+from streams.faust_app import FaustSettings, Stage, make_app
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.stage_topics import StateKafka, SummariseKafka
+from streams.kafka.topics import ACT_STATE, DECIDE_STATE, VERDICTS, WINDOWS, ensure_topics
+from streams.ports import Meter
+from streams.stage_summarise import Clocks
+from wire.errors import PermanentError, TransientError
+
+_log = logging.getLogger("holdfast.worker")
+STAGES: Final = ("summarise", "decide", "act")
+_AWAY_S: Final = 0.5
+_T = TypeVar("_T")
+
+
+class Worker:
+    """One life of one stage."""
+
+    def __init__(self, name: str, settings: Settings, meter: Meter) -> None:
+        if name not in STAGES:
+            raise PermanentError(
+                "stage_unknown",
+                f"there is no stage {name!r}",
+                field="--stage",
+                accepted=", ".join(STAGES),
+            )
+        self._name, self._settings, self._meter = name, settings, meter
+        self._kafka: KafkaSettings = kafka_settings(settings)
+        self._folder = settings.dir / "workers" / settings.worker_id
+        self._stop = asyncio.Event()
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        # no two lives write to the same keys of a state topic
+        self._life = f"{settings.worker_id}-{secrets.token_hex(4)}"
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            await self._until_there(lambda: ensure_topics(self._kafka))
+            stage = await self._stage()
+            if stage is None:
+                return
+            settings = FaustSettings(
+                self._settings.worker_id,
+                self._folder / "faust",
+                self._settings.processing_guarantee,
+            )
+            running = make_app(self._name, stage, self._kafka, settings, self._meter)
+            await running.run(self._stop, self._announce)
+        finally:
+            await asyncio.gather(*(close() for close in self._closers), return_exceptions=True)
+
+    def _announce(self, partitions: set[int]) -> None:
+        said = {
+            "ready": True,
+            "stage": self._name,
+            "worker_id": self._settings.worker_id,
+            "partitions": sorted(partitions),
+            "metrics_port": self._settings.metrics_port,
+            "pid": os.getpid(),
+        }
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+
+    async def _stage(self) -> Stage | None:
+        if self._name == "act":
+            return self._act()
+        clocks = await self._clocks()
+        if clocks is None:
+            return None
+        if self._name == "summarise":
+            return self._summarise(clocks)
+        return await self._decide(clocks)
+
+    def _summarise(self, clocks: Clocks) -> Stage:
+        from streams.faust_summarise import Summarising
+
+        topics = SummariseKafka(self._kafka, horizon_ms=clocks.horizon_ms)
+        self._closers.append(topics.close)
+        dedup = self._folder / "dedup"
+        dedup.mkdir(exist_ok=True)
+        return Summarising(topics, clocks, self._meter, dedup)
+
+    async def _decide(self, clocks: Clocks) -> Stage | None:
+        from holdfast.folder import Folder
+        from holdfast.wiring import open_writer
+        from streams.faust_decide import Deciding
+
+        folder = Folder(self._settings.dir)
+        sink = await self._until_there(
+            lambda: asyncio.to_thread(open_writer, self._settings, folder, now_ms())
+        )
+        if sink is None:
+            return None
+        topics = self._state(WINDOWS, DECIDE_STATE)
+        return Deciding(topics, sink, self._kafka.partitions, clocks, self._meter, now_ms)
+
+    def _act(self) -> Stage:
+        from holdfast.worker_act import make_actor
+        from streams.faust_act import Acting
+
+        actor, close = make_actor(self._settings, self._kafka, self._folder)
+        self._closers.append(close)
+        return Acting(self._state(VERDICTS, ACT_STATE), actor, self._meter)
+
+    def _state(self, topic: str, state_topic: str) -> StateKafka:
+        topics = StateKafka(self._kafka, topic, state_topic, writer=self._life)
+        self._closers.append(topics.close)
+        return topics
+
+    async def _clocks(self) -> Clocks | None:
+        """What act has pinned; waits for the first desired state."""
+        said = False
+        while not self._stop.is_set():
+            clocks = await self._until_there(lambda: clocks_of(self._kafka))
+            if clocks is not None:
+                return clocks
+            if not said:
+                _log.warning("no_desired_state_yet", extra={"waits_for": "the act stage"})
+                said = True
+            await self._pause()
+        return None
+
+    async def _until_there(self, attempt: Callable[[], Awaitable[_T]]) -> _T | None:
+        while not self._stop.is_set():
+            try:
+                return await attempt()
+            except TransientError as error:
+                _log.warning("away", extra={"code": error.code, "detail": error.detail})
+                await self._pause()
+        return None
+
+    async def _pause(self) -> None:
+        waiting = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([waiting], timeout=_AWAY_S)
+        waiting.cancel()

@@ -1,0 +1,142 @@
+"""The act agent: `verdicts` -> effects. What was done and is to be done lives in `act-state`.
+
+Only who has the partition acts. The state is published after every change, before a verdict
+counts as taken: whoever comes next knows all that was promised and nearly all that was done; what
+it does again, the ledger in Git makes once.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from analytics.types import Verdict
+from streams.faust_summarise import Ack, pause, until_there
+from streams.kafka.topics import VERDICTS
+from streams.kept import Kept
+from streams.ports import Actor, Meter
+from wire.errors import TransientError
+
+_log = logging.getLogger("holdfast.act")
+_STEP_S: Final = 0.5
+_DRAIN_S: Final = 6.0
+_POSITION: Final = "position"
+
+
+class ActTopics(Protocol):
+    """What the stage reads and writes besides the records that it is brought.
+
+    Raises TransientError while the broker is away: call again, twice is once.
+    """
+
+    async def state(self) -> dict[str, bytes]:
+        """The newest state by part; {} if there is none."""
+
+    async def first(self) -> int:
+        """Offset of the oldest record of `verdicts`."""
+
+    def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+        """(offset, value) of `verdicts` in ``[start, end)``; PermanentError ``log_trimmed``."""
+
+    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
+        """The state, durable as a whole."""
+
+
+@dataclass(slots=True)
+class Acting:
+    """The one actor, or one that stands by; satisfies `faust_app.Stage`."""
+
+    topics: ActTopics
+    actor: Actor
+    meter: Meter
+    topic: str = VERDICTS
+    _next_offset: int = 0
+    _is_restored: bool = False  # in this assignment: another worker may have acted before it
+    _saved: dict[str, bytes] = field(default_factory=dict)
+    _kept: Kept[Ack] = field(default_factory=Kept)
+    _acting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _loop: "asyncio.Task[None] | None" = None
+
+    async def assigned(self, partitions: set[int]) -> None:
+        """Act while the partition is ours; a new assignment starts from what is durable."""
+        self._kept.forget()
+        self._is_restored = False
+        self._raise_failure()
+        if not partitions and self._loop is not None:
+            self._loop.cancel()
+            self._loop = None
+        elif partitions and self._loop is None:
+            self._loop = asyncio.create_task(self._act_for_ever())
+
+    async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
+        """Take a verdict on; skip it if it was taken, read what lies before it if that was not."""
+        self._raise_failure()
+        async with self._acting:
+            await self._resume()
+            while self._next_offset < offset:
+                await self._catch_up(offset)
+            self._kept.keep(offset, ack)
+            if offset == self._next_offset:
+                await self._receive(offset, value)
+                await self._save()
+        for finished in self._kept.finish(below=self._next_offset):
+            finished()
+
+    async def close(self) -> None:
+        """Let the effect that is being performed end, and publish what came of it."""
+        if self._loop is None:
+            return
+        try:
+            async with asyncio.timeout(_DRAIN_S), self._acting:
+                self._loop.cancel()
+        except TimeoutError:
+            _log.warning("effect_cut_short")  # it will be done again, once
+
+    async def _act_for_ever(self) -> None:
+        while True:
+            async with self._acting:
+                await self._resume()
+                await asyncio.to_thread(self.actor.step)
+                await self._save()
+            await asyncio.sleep(_STEP_S)
+
+    def _raise_failure(self) -> None:
+        if self._loop is not None and self._loop.done():
+            self._loop.result()
+
+    async def _resume(self) -> None:
+        """Start from what is durable, unless that was done in this assignment."""
+        if self._is_restored:
+            return
+        self._is_restored = True
+        parts = await until_there(self.topics.state)
+        position = parts.get(_POSITION)
+        await asyncio.to_thread(self.actor.restore, parts)
+        if position is None:
+            self._next_offset = await until_there(self.topics.first)
+        else:
+            self._next_offset = msgspec.msgpack.decode(position, type=int)
+        self._saved = {}
+        _log.info("state_resumed", extra={"offset": self._next_offset})
+
+    async def _catch_up(self, end: int) -> None:
+        try:
+            async for offset, value in self.topics.records(self._next_offset, end):
+                await self._receive(offset, value)
+        except TransientError as error:
+            await pause(error)
+
+    async def _receive(self, offset: int, value: bytes) -> None:
+        verdict = msgspec.msgpack.decode(value, type=Verdict)
+        await asyncio.to_thread(self.actor.receive, [verdict])
+        self._next_offset = offset + 1
+        self.meter.count("verdicts_taken")
+
+    async def _save(self) -> None:
+        parts = self.actor.parts() | {_POSITION: msgspec.msgpack.encode(self._next_offset)}
+        if parts != self._saved:
+            await until_there(lambda: self.topics.save(parts, position=self._next_offset))
+            self._saved = parts

@@ -1,0 +1,197 @@
+"""The decide agent: `windows` -> rows in the store, verdicts to act on, and its own state.
+
+Records are taken while older windows are on their way to the store. A store that is away holds
+records back only once many windows wait, so memory is bounded and an outage is caught up with.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from analytics.types import Verdict
+from streams.decide import Decided
+from streams.faust_summarise import Ack, pause, until_there
+from streams.kafka.chunks import Assembler, head_of
+from streams.kafka.stage_topics import MarkerKey
+from streams.kafka.topics import WINDOWS
+from streams.kept import Kept
+from streams.marker_codec import decode_marker
+from streams.partial import Closed
+from streams.ports import Meter, Sink
+from streams.stage_decide import Captured, DecideStage
+from streams.stage_summarise import Clocks
+from wire.errors import TransientError
+
+_log = logging.getLogger("holdfast.decide")
+WAITING_MAX: Final = 64
+"""Decided windows that may wait for the store before no more are taken."""
+_DRAIN_S: Final = 5.0
+
+
+class DecideTopics(Protocol):
+    """What the stage reads and writes besides the records that it is brought.
+
+    Raises TransientError while the broker is away: call again, twice is once.
+    """
+
+    async def state(self) -> dict[str, bytes]:
+        """The newest state by part; {} if there is none."""
+
+    async def first(self) -> int:
+        """Offset of the oldest record of `windows`."""
+
+    def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+        """(offset, value) of `windows` in ``[start, end)``; PermanentError ``log_trimmed``."""
+
+    async def publish(self, verdicts: Iterable[Verdict]) -> None:
+        """Verdicts that somebody must act on, durable."""
+
+    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
+        """The state, durable as a whole."""
+
+
+@dataclass(slots=True)
+class _Mine:
+    """The one partition of `windows` as far as it was read."""
+
+    stage: DecideStage
+    next_offset: int
+    chunks: Assembler = field(default_factory=Assembler)
+
+
+@dataclass(slots=True)
+class Deciding:
+    """The one decider, or one that stands by; satisfies `faust_app.Stage`."""
+
+    topics: DecideTopics
+    sink: Sink
+    partitions: int
+    clocks: Clocks
+    meter: Meter
+    now_ms: Callable[[], int]
+    topic: str = WINDOWS
+    _mine: _Mine | None = None
+    _kept: Kept[Ack] = field(default_factory=Kept)
+    _stepping: asyncio.Lock = field(default_factory=asyncio.Lock)  # the state, one at a time
+    _due: asyncio.Event = field(default_factory=asyncio.Event)
+    _flushed: asyncio.Event = field(default_factory=asyncio.Event)
+    _flushing: "asyncio.Task[None] | None" = None
+
+    async def assigned(self, partitions: set[int]) -> None:
+        """Kept state is used again as long as it is a prefix of what comes."""
+        self._kept.forget()
+
+    async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
+        """Take a chunk; skip it if it was taken, read what lies before it if that was not."""
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush_for_ever())
+        if self._flushing.done():
+            self._flushing.result()  # raises what ended it
+        mine = self._mine
+        if mine is None or offset > mine.next_offset:
+            mine = await self._resumed()
+            await self._catch_up(mine, offset)
+        self._kept.keep(offset, ack)
+        if offset == mine.next_offset:
+            await self._advance(mine, offset, value)
+
+    async def close(self) -> None:
+        """Write what was decided, if the store is there; else it is decided again."""
+        if self._flushing is None:
+            return
+        end_ms = self.now_ms() + int(_DRAIN_S * 1000)
+        while self._unflushed() and self.now_ms() < end_ms and not self._flushing.done():
+            await self._until_flushed()
+        self._flushing.cancel()
+
+    def _unflushed(self) -> int:
+        return self._mine.stage.undurable if self._mine is not None else 0
+
+    async def _resumed(self) -> _Mine:
+        while self._unflushed():
+            await self._until_flushed()
+        parts = await until_there(self.topics.state)
+        clocks = {"partitions": self.partitions, "window_ms": self.clocks.window_ms}
+        if parts:
+            stage = await asyncio.to_thread(DecideStage.restore, parts, **clocks)
+            start = stage.next_offset
+        else:
+            stage = DecideStage.begin(**clocks)
+            start = await until_there(self.topics.first)
+        async with self._stepping:
+            self._mine = mine = _Mine(stage, start)
+        _log.info("state_resumed", extra={"offset": start})
+        return mine
+
+    async def _catch_up(self, mine: _Mine, end: int) -> None:
+        while mine.next_offset < end:
+            try:
+                async for offset, value in self.topics.records(mine.next_offset, end):
+                    await self._advance(mine, offset, value)
+            except TransientError as error:
+                await pause(error)
+
+    async def _advance(self, mine: _Mine, offset: int, value: bytes) -> None:
+        while mine.stage.undurable >= WAITING_MAX:
+            await self._until_flushed()
+        async with self._stepping:
+            mine.next_offset = offset + 1
+            head = head_of(value)
+            if not mine.stage.is_new(*MarkerKey.of(head.key)):
+                mine.chunks.forget(head.key)
+                return
+            whole = mine.chunks.take(offset, value)
+            if whole is not None:
+                await self._accept(mine, decode_marker(whole.value), whole.first_offset)
+
+    async def _accept(self, mine: _Mine, marker: Closed, first_offset: int) -> None:
+        due = await asyncio.to_thread(mine.stage.take, marker, first_offset=first_offset)
+        self.meter.count("markers_taken", partition=str(marker.partition))
+        if due:
+            self._due.set()
+
+    async def _until_flushed(self) -> None:
+        """Wait for a flush or a moment; raises what ended the flusher."""
+        assert self._flushing is not None, "made with the first record"  # noqa: S101
+        self._flushed.clear()
+        waiting = asyncio.create_task(self._flushed.wait())
+        await asyncio.wait(
+            [waiting, self._flushing], timeout=1.0, return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+        if self._flushing.done():
+            self._flushing.result()
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            async with self._stepping:
+                mine = self._mine
+                if mine is None or not mine.stage.undurable:
+                    continue
+                captured = await asyncio.to_thread(
+                    mine.stage.capture,
+                    read_until=mine.next_offset,
+                    unfinished=mine.chunks.unfinished(),
+                )
+            await self._flush(captured)
+
+    async def _flush(self, captured: Captured) -> None:
+        began_ms = self.now_ms()
+        await until_there(lambda: asyncio.to_thread(self._write, captured.batch))
+        if captured.effects:
+            await until_there(lambda: self.topics.publish(captured.effects))
+        position = captured.next_offset
+        await until_there(lambda: self.topics.save(captured.parts, position=position))
+        for finished in self._kept.finish(below=position):
+            finished()
+        self.meter.observe("flush_seconds", (self.now_ms() - began_ms) / 1000)
+        self.meter.count("windows_decided", len(captured.batch))
+        self.meter.gauge("decided_until_ms", captured.decided_until_ms)
+        self._flushed.set()
+
+    def _write(self, batch: list[Decided]) -> None:
+        self.sink.write_many([decided.rows for decided in batch])
