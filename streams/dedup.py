@@ -10,7 +10,6 @@ lies by age: a fresh upload is outside the range of every run but the latest, an
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -44,14 +43,14 @@ class DedupIndex:
     _recent_newest_ms: int = 0
 
     def __len__(self) -> int:
-        return len(self._recent) + sum(len(run) for run in chain(self._runs, self._files))
+        return len(self._recent) + sum(map(len, self._runs)) + sum(map(len, self._files))
 
     @property
     def memory_bytes(self) -> int:
         """What the index holds in memory, by its own account."""
         recent = len(self._recent) * RECENT_BYTES
         runs = sum(len(run) for run in self._runs) * BATCH_ID.itemsize
-        return recent + runs + sum(run.fences.nbytes for run in self._files)
+        return recent + runs + sum(len(run.fences) * run.fences.itemsize for run in self._files)
 
     @property
     def disk_bytes(self) -> int:
@@ -92,9 +91,14 @@ class DedupIndex:
 
     def _in_runs(self, wanted: Ids) -> NDArray[np.bool_]:
         seen = np.zeros(len(wanted), bool)
-        if len(wanted):
-            for run in chain(self._runs, self._files):
-                seen |= run.has(wanted)
+        if not len(wanted):
+            return seen
+        for run in self._runs:
+            seen |= run.has(wanted)
+        newest = max((run.last for run in self._files), default=-1)
+        for i in np.flatnonzero(~seen & (wanted.high <= newest)) if newest >= 0 else ():
+            high, low = int(wanted.high[i]), int(wanted.low[i])
+            seen[i] = any(run.has(high, low) for run in reversed(self._files))
         return seen
 
     def _freeze(self, now_ms: int) -> None:
