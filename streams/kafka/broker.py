@@ -3,12 +3,15 @@
 Clients belong to the event loop that they are made in.
 """
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from wire.errors import TransientError
 
@@ -91,3 +94,18 @@ def away(error: KafkaError | TimeoutError) -> TransientError:
     """What a caller is told when the broker does not answer, or not in time."""
     detail = f"the broker did not answer: {type(error).__name__}"
     return TransientError("kafka_away", detail, retry_after_s=AWAY_RETRY_S)
+
+
+@contextmanager
+def lost_connection() -> Iterator[None]:
+    """Make an error of what aiokafka does to requests under way when a connection closes.
+
+    It cancels them, which looks as if somebody had cancelled the task that waits.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise KafkaConnectionError("the connection was closed") from error

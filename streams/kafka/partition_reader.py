@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from streams.kafka.broker import KafkaSettings, reader
+from streams.kafka.broker import KafkaSettings, lost_connection, reader
 
 _POLL_MS: Final = 1_000
 
@@ -24,23 +24,30 @@ class PartitionReader:
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
         try:
-            await self._consumer.start()
+            with lost_connection():
+                await self._consumer.start()
         except BaseException:
-            await self._consumer.stop()
+            await self.close()
             raise
         self._consumer.assign([self._at])
 
     async def close(self) -> None:
-        """Disconnect."""
-        await self._consumer.stop()
+        """Disconnect, whatever state the connection is in."""
+        try:
+            with lost_connection():
+                await self._consumer.stop()
+        except KafkaError:  # it has cancelled a fetch, and its own end with it
+            await self._consumer._client.close()  # noqa: SLF001  # no public way is left
 
     async def first(self) -> int:
         """Offset of the oldest record still held."""
-        return int((await self._consumer.beginning_offsets([self._at]))[self._at])
+        with lost_connection():
+            return int((await self._consumer.beginning_offsets([self._at]))[self._at])
 
     async def end(self) -> int:
         """Offset that the next record will get."""
-        return int((await self._consumer.end_offsets([self._at]))[self._at])
+        with lost_connection():
+            return int((await self._consumer.end_offsets([self._at]))[self._at])
 
     async def read(self, offset: int, *, until: int, bytes_max: int) -> list[Any]:
         """Records (of aiokafka) with offsets in ``[offset, until)``: at least one if there is any.
@@ -83,7 +90,8 @@ class PartitionReader:
             self._next = offset
 
     async def _fetch(self) -> None:
-        answer = await self._consumer.getmany(self._at, timeout_ms=_POLL_MS)
+        with lost_connection():
+            answer = await self._consumer.getmany(self._at, timeout_ms=_POLL_MS)
         records = answer.get(self._at, [])
         self._held.extend(records)
         # after a batch that compaction has emptied, the consumer is further than its records

@@ -8,7 +8,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings, admin, away
+from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings, admin, away, lost_connection
 from wire.errors import PermanentError
 
 TELEMETRY: Final = "telemetry"
@@ -83,14 +83,15 @@ async def ensure_topics(settings: KafkaSettings) -> None:
     """
     client = admin(settings, "holdfast-topics")
     try:
-        await client.start()
-        there = await _there(client, settings)
-        missing = [t for t in TOPICS if settings.topic(t.name) not in there]
-        if missing and not settings.create_topics:
-            raise _missing(settings, missing)
-        if missing:
-            await _create(client, settings, missing)
-            there = await _all_there(client, settings)
+        with lost_connection():
+            await client.start()
+            there = await _there(client, settings)
+            missing = [t for t in TOPICS if settings.topic(t.name) not in there]
+            if missing and not settings.create_topics:
+                raise _missing(settings, missing)
+            if missing:
+                await _create(client, settings, missing)
+                there = await _all_there(client, settings)
     except (KafkaError, TimeoutError) as error:
         raise away(error) from error
     finally:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.kafka.appender import Appender, Outgoing
-from streams.kafka.broker import KafkaSettings, admin
+from streams.kafka.broker import KafkaSettings, admin, lost_connection
 from streams.kafka.loop_thread import LoopThread
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.topics import TELEMETRY
@@ -129,9 +129,10 @@ class _Parts:
             return
         client: AIOKafkaAdminClient = admin(self._settings, self._client_id)
         try:
-            await client.start()
-            at = TopicPartition(self._topic, partition)
-            await client.delete_records({at: RecordsToDelete(min(before, end))})
+            with lost_connection():
+                await client.start()
+                at = TopicPartition(self._topic, partition)
+                await client.delete_records({at: RecordsToDelete(min(before, end))})
         finally:
             await client.close()
 

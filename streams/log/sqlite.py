@@ -174,6 +174,10 @@ class SqliteLog:
                 return
             after = page[-1][0]
 
+    def drop_batch_ids(self, partition: int, offset: int) -> None:
+        with self._write_lock:
+            self._transact(("DELETE FROM batch_ids WHERE id = ?", [(_id(partition, offset),)]))
+
     def forget_batch_ids(self, *, before_ms: int) -> None:
         ranges = [
             (before_ms, _id(partition, 0), _id(partition, self.start(partition)))

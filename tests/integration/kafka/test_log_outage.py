@@ -107,6 +107,17 @@ def test_reading_waits_no_longer_than_appending(own_kafka: Cluster, log: KafkaLo
     assert payloads(log) == [b"x", b"y"]
 
 
+def test_trimming_waits_no_longer_than_appending(own_kafka: Cluster, log: KafkaLog) -> None:
+    log.append([Append(0, b"x", 1)])
+    own_kafka.kill()
+
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="kafka_away"):
+        log.trim(0, before=1)
+
+    assert time.monotonic() - began < BOUND_S
+
+
 def test_closing_does_not_wait_for_a_broker_that_is_away(own_kafka: Cluster, log: KafkaLog) -> None:
     log.append([Append(0, b"x", 1)])
     own_kafka.kill()
