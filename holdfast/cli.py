@@ -92,6 +92,22 @@ def up(
 
 @app.command()
 @known_errors
+def ingest(
+    *,
+    directory: Dir = None,
+    gitops_url: Annotated[str | None, typer.Option(help="The GitOps repository.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Uploads over HTTP.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Uploads over gRPC.")] = None,
+) -> None:
+    """Take uploads into Kafka until stopped; says when it is ready, as JSON."""
+    from holdfast.ingest_command import run_ingest
+
+    options = {"gitops_url": gitops_url, "http_port": http_port, "grpc_port": grpc_port}
+    raise typer.Exit(run_ingest(directory, **options))
+
+
+@app.command()
+@known_errors
 def worker(
     *,
     stage: Annotated[str, typer.Option(help="summarise, decide or act.")],

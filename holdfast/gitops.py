@@ -28,10 +28,13 @@ class Broken(Protocol):
 
 @dataclass(slots=True)
 class DesiredWatch:
-    """Call `look` now and then, from one thread. `current` may be read from any."""
+    """Call `look` now and then, from one thread. `current` may be read from any.
+
+    `log` takes the control records; None if another process writes them.
+    """
 
     repository: Repository
-    log: Log
+    log: Log | None
     writer: str
     now_ms: Callable[[], int]
     on_broken: Broken
@@ -74,8 +77,9 @@ class DesiredWatch:
         window_ms = found.policy.window_ms
         effective_ms = (now_ms // window_ms + 2) * window_ms
         found = replace(found, effective_ms=effective_ms)
-        record = Segment(Kind.CONTROL, now_ms, self.writer, control=to_json(found))
-        self.log.append([Append(0, encode(record), now_ms)])
+        if self.log is not None:
+            record = Segment(Kind.CONTROL, now_ms, self.writer, control=to_json(found))
+            self.log.append([Append(0, encode(record), now_ms)])
         self.desired = found
         _log.info("desired_state_taken", extra={"commit": found.commit})
         return True

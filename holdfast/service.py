@@ -77,7 +77,7 @@ class Service:
         ]
         for thread in threads:
             thread.start()
-        receiver = make_receiver(self._settings, self._parts, self._watch, now_ms)
+        receiver = make_receiver(self._settings, self._parts.log, self._watch, now_ms)
         try:
             await serve(
                 receiver,

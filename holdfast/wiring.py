@@ -16,6 +16,7 @@ from holdfast.config import Settings, git_environment
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from ingest.keys import KeyFile
+from ingest.ports import Log
 from ingest.receive import Receiver, ReceiveSettings
 from ingest.releases import ReleaseConfigs
 from ingest.serve import ServeSettings
@@ -86,11 +87,11 @@ def repository_of(settings: Settings, folder: Folder, name: str) -> Repository:
 
 
 def make_receiver(
-    settings: Settings, parts: Parts, desired: DesiredWatch, now_ms: Callable[[], int]
+    settings: Settings, log: Log, desired: DesiredWatch, now_ms: Callable[[], int]
 ) -> Receiver:
     """The one path of uploads."""
     return Receiver(
-        log=parts.log,
+        log=log,
         desired=desired,
         now_ms=now_ms,
         rng=np.random.default_rng(),

@@ -1,6 +1,9 @@
 """The key that signs release configs, so that phones obey this service and no one in between."""
 
 import base64
+import contextlib
+import os
+import secrets
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,12 +37,22 @@ class Signer:
 
 
 def load_or_make(path: Path) -> Signer:
-    """The signer whose key lies at `path`; made, mode 0600, if there is none."""
-    if path.exists():
-        key = load_pem_private_key(path.read_bytes(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise PermanentError("signing_key_invalid", "the signing key is not Ed25519")
-        return Signer(key)
+    """The signer whose key lies at `path`; made, mode 0600, if there is none.
+
+    Processes that start together on one folder end up with one key.
+    """
+    if not path.exists():
+        _make(path)
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise PermanentError("signing_key_invalid", "the signing key is not Ed25519")
+    return Signer(key)
+
+
+def _make(path: Path) -> None:
     made = Ed25519PrivateKey.generate()
-    write_private(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return Signer(made)
+    own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    write_private(own, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with contextlib.suppress(FileExistsError):  # another process was faster: its key holds
+        os.link(own, path)
+    own.unlink()

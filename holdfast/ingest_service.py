@@ -1,0 +1,122 @@
+"""The doors alone: uploads over HTTP and gRPC into Kafka. Stages run elsewhere.
+
+Keeps nothing but API keys and the signing key, which several of these may share in one folder.
+Who watches Git for the stages is `act`; this watch only tells which uploads are known.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from functools import partial
+
+from actions.desired_files import BrokenManifestsError
+from holdfast.clock import now_ms
+from holdfast.config import Settings
+from holdfast.folder import Folder
+from holdfast.gitops import DesiredWatch
+from holdfast.kafka_settings import kafka_settings
+from holdfast.wiring import make_receiver, repository_of, serve_settings
+from ingest.keys import KeyFile
+from ingest.releases import ReleaseConfigs
+from ingest.serve import Ports, serve
+from ingest.signing import load_or_make
+from streams.kafka.topics import ensure_topics
+from streams.log.kafka import KafkaLog
+from wire.errors import TransientError
+
+_log = logging.getLogger("holdfast.ingest_service")
+_AWAY_S = 0.5
+
+
+class IngestService:
+    """`run` returns when it has been told to stop, or has failed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kafka = kafka_settings(settings)
+        folder = Folder(settings.dir)
+        folder.create()
+        self._keys = KeyFile(folder.keys, now_ms=now_ms)
+        self._releases = ReleaseConfigs(load_or_make(folder.signing / "release-config.pem"))
+        self._watch = DesiredWatch(
+            # each process has a clone of its own: the folder may be shared
+            repository_of(settings, folder, f"watch-{settings.writer}"),
+            None,
+            settings.writer,
+            now_ms,
+            _report_broken,
+        )
+        self._quit = threading.Event()
+        self._failed = False
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; the exit code. Opens its doors when the broker answers.
+
+        Raises PermanentError if the topics are not as they must be.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if not await self._topics_there(stop):
+            return 0
+        log = KafkaLog(self._kafka, client_id=f"holdfast-{self._settings.writer}")
+        control = threading.Thread(
+            target=self._control, args=(partial(loop.call_soon_threadsafe, stop.set),)
+        )
+        control.start()
+        try:
+            await serve(
+                make_receiver(self._settings, log, self._watch, now_ms),
+                keys=self._keys,
+                releases=self._releases,
+                settings=serve_settings(self._settings),
+                ready=self._announce,
+                stop=stop,
+            )
+        finally:
+            self._quit.set()
+            await asyncio.to_thread(control.join, 10.0)
+            await asyncio.to_thread(log.close)
+        return int(self._failed)
+
+    async def _topics_there(self, stop: asyncio.Event) -> bool:
+        while not stop.is_set():
+            try:
+                await ensure_topics(self._kafka)
+            except TransientError as error:
+                _log.warning("broker_away", extra={"code": error.code, "detail": error.detail})
+                await asyncio.sleep(_AWAY_S)
+            else:
+                return True
+        return False
+
+    def _control(self, give_up: partial[object]) -> None:
+        try:
+            while not self._quit.is_set():
+                self._watch.look()
+                self._quit.wait(self._settings.gitops_poll_s)
+        except Exception:  # noqa: BLE001  # a thread's end must not go unnoticed
+            _log.exception("thread_failed")
+            self._failed = True
+            give_up()
+
+    def _announce(self, ports: Ports) -> None:
+        said = {
+            "ready": True,
+            "pid": os.getpid(),
+            "http_port": ports.http,
+            "grpc_port": ports.grpc,
+            "writer": self._settings.writer,
+            "release_config_key": self._releases.signer.public_key,
+        }
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+
+
+def _report_broken(commit: str, error: BrokenManifestsError) -> None:
+    """The watch has logged it; telling people is the business of `act`."""
