@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from analytics.types import Outcome, Verdict, VerdictKind
+from streams.dead_letters import replay_requested
 from streams.decide import Decided, Decider, Position
 from streams.log.base import EmbeddedLog, Record
 from streams.log_time import LogTime
@@ -18,11 +19,12 @@ from streams.ports import Sink
 from streams.snapshot import decider_parts, restore_decider
 from streams.state import Snapshot, StateStore
 from streams.summarise import SKEW_MS, Summariser
+from wire.errors import PermanentError
 
 READ_BYTES_MAX: Final = 8 << 20
-
 WRITE_WINDOWS_MAX: Final = 64
 """Windows that are handed to the store at once: what catching up takes of memory is bounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -30,12 +32,14 @@ class WorkerSettings:
 
     `retention_ms` is how long payloads stay in the log after their window was stored.
     `dedup_folder` takes the ids that are too many for memory; it must exist. None: all in memory.
+    A partition stops when more than `dead_letters_max` of its records wait to be replayed.
     """
 
     window_ms: int
     horizon_ms: int
     retention_ms: int = 0
     dedup_folder: Path | None = None
+    dead_letters_max: int = 1000
 
 
 @dataclass(slots=True)
@@ -76,6 +80,7 @@ class LocalWorker:
             self._positions[p].offset if p in self._positions else log.start(p)
             for p in range(log.partitions)
         ]
+        self._waiting = [state.letters.waiting(p) for p in range(log.partitions)]
         self._unwritten: list[Decided] = []
         self._stored: deque[tuple[int, dict[int, int]]] = deque()  # window start, next offsets
 
@@ -83,10 +88,14 @@ class LocalWorker:
         """Read what is there, decide what is due, make it durable; False if there was nothing.
 
         Raises TransientError if the store is away; call again, nothing is lost or done twice.
+        Raises PermanentError ``dead_letters_full`` while a partition waits for a replay; call
+        again then too: the others go on, and so does this one once its letters are replayed.
         """
         self._flush()
-        moved = False
+        moved = self._replay()
         for partition, summariser in enumerate(self._summarisers):
+            if self._waiting[partition] > self._settings.dead_letters_max:
+                continue
             records = self._log.read(partition, self._next[partition], bytes_max=READ_BYTES_MAX)
             if not records:
                 continue
@@ -94,31 +103,54 @@ class LocalWorker:
             self._next[partition] = records[-1].offset + 1
             self.progress.records += len(records)
             closed = summariser.step(records)
-            self._bury(summariser)
+            self._bury(partition, summariser)
             self._unwritten.extend(self.decider.step(closed))
         self._flush()
+        self._refuse_when_full()
         return moved
 
     def _resume(self, partition: int) -> Summariser:
         at = self._positions.get(partition)
+        letters = self._state.letters
         summariser = Summariser(
             partition,
             window_ms=self._settings.window_ms,
             horizon_ms=self._settings.horizon_ms,
             log_time=LogTime(*at.log_time) if at else None,  # type: ignore[arg-type]  # [int, str, int]
             dedup_folder=self._settings.dedup_folder,
+            given_up=letters.meet_again(partition, at.offset if at else 0),
         )
         if at:
+            self._log.drop_batch_ids(partition, letters.below(partition, at.offset))
             since_ms = int(at.log_time[0]) - self._settings.horizon_ms - SKEW_MS
             ids = self._log.batch_ids(partition, before=at.offset, since_ms=since_ms)
             summariser.remember(ids)
         return summariser
 
-    def _bury(self, summariser: Summariser) -> None:
+    def _bury(self, partition: int, summariser: Summariser) -> None:
         if summariser.dead_letters:
-            self._state.bury((d.record, d.code) for d in summariser.dead_letters)
+            self._state.letters.bury(summariser.dead_letters)
             self.progress.dead_letters += len(summariser.dead_letters)
             summariser.dead_letters = []
+            self._waiting[partition] = self._state.letters.waiting(partition)
+
+    def _replay(self) -> bool:
+        """Append what somebody asked to replay; it is read from the log like everything else."""
+        if not replay_requested(self._state.letters, self._log):
+            return False
+        self._waiting = [self._state.letters.waiting(p) for p in range(self._log.partitions)]
+        return True
+
+    def _refuse_when_full(self) -> None:
+        limit = self._settings.dead_letters_max
+        full = [p for p, waiting in enumerate(self._waiting) if waiting > limit]
+        if full:
+            raise PermanentError(
+                "dead_letters_full",
+                f"partitions {full} have records that cannot be read and wait for a replay",
+                field="dead_letters_max",
+                accepted=f"at most {limit}: holdfast dead-letters list, then replay",
+            )
 
     def _flush(self) -> None:
         """Write decided windows in order; the state follows the last one written."""

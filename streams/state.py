@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from analytics.types import Verdict
+from streams.dead_letters import DeadLetters
 from streams.decide import Position
-from streams.log.base import Record
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS snapshot (part TEXT PRIMARY KEY, body BLOB NOT NULL);
@@ -23,9 +23,6 @@ CREATE TABLE IF NOT EXISTS position (
   partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, log_time BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS effect (
   verdict_id TEXT PRIMARY KEY, verdict BLOB NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS dead_letter (
-  partition INTEGER, next_offset INTEGER, code TEXT NOT NULL, payload BLOB NOT NULL,
-  PRIMARY KEY (partition, next_offset));
 """
 
 
@@ -46,6 +43,7 @@ class StateStore:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # WAL so that readers never wait; FULL because a snapshot is a promise
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _TABLES)
+        self.letters = DeadLetters(self._db, self._lock)
 
     def load(self) -> Snapshot | None:
         """The newest snapshot, or None."""
@@ -92,19 +90,6 @@ class StateStore:
         """Somebody else durably owns this effect now."""
         with self._lock:
             self._db.execute("UPDATE effect SET taken = 1 WHERE verdict_id = ?", (verdict_id,))
-
-    def bury(self, letters: Iterable[tuple[Record, str]]) -> None:
-        """Keep unreadable records with the reason. Twice is once."""
-        with self._lock:
-            self._db.executemany(
-                "INSERT OR IGNORE INTO dead_letter VALUES (?, ?, ?, ?)",
-                [(r.partition, r.offset, code, r.payload) for r, code in letters],
-            )
-
-    def dead_letters(self) -> int:
-        """How many records are buried."""
-        with self._lock:
-            return int(self._db.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
 
     def close(self) -> None:
         """Release the file."""

@@ -3,9 +3,10 @@
 Files under `dedup_folder` only hold what memory would hold otherwise.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -25,10 +26,11 @@ SKEW_MS: Final = 120_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that could not be read, and why."""
+    """A record that could not be read, why, and the partition's log time when it was met."""
 
     record: Record
     code: str
+    log_time_ms: int
 
 
 def _forget_ids(arrived_ms: int, ids: NDArray[np.void]) -> None:
@@ -38,7 +40,8 @@ def _forget_ids(arrived_ms: int, ids: NDArray[np.void]) -> None:
 class Summariser:
     """Takes one partition's records in offset order; gives its windows as they close.
 
-    `on_ids` is told every telemetry record's arrival and batch ids, shape ``(U,)``.
+    `on_ids` is told every telemetry record's arrival and batch ids, shape ``(U,)``. `given_up` are
+    codes by offset of records to bury as they are: mended bytes took their place further on.
     """
 
     def __init__(
@@ -50,9 +53,11 @@ class Summariser:
         log_time: LogTime | None = None,
         on_ids: Callable[[int, NDArray[np.void]], None] = _forget_ids,
         dedup_folder: Path | None = None,
+        given_up: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         self._partition = partition
         self._on_ids = on_ids
+        self._given_up = given_up
         self._window_ms = window_ms
         self._log_time = log_time or LogTime()
         self._window: OpenWindow | None = None
@@ -65,11 +70,9 @@ class Summariser:
         closed: list[Closed] = []
         for record in records:
             try:
-                segment = decode(record.payload)
+                segment = self._decoded(record)
             except PermanentError as error:
-                self.dead_letters.append(DeadLetter(record, error.code))
-                if self._window is not None:
-                    self._window.quality[Quality("segments", "dead_lettered", error.code)] += 1
+                self._bury(record, error.code)
                 continue
             closed.extend(self._advance(segment, record.offset))
             self._take(segment)
@@ -78,6 +81,16 @@ class Summariser:
     def remember(self, ids: Iterable[tuple[int, bytes]]) -> None:
         """Rebuild the dedup index from the log's (arrived_ms, ids), oldest first."""
         self.dedup.restore(ids, now_ms=self._log_time.now_ms)
+
+    def _decoded(self, record: Record) -> Segment:
+        if code := self._given_up.get(record.offset):
+            raise PermanentError(code, "replaced by a replay")
+        return decode(record.payload)
+
+    def _bury(self, record: Record, code: str) -> None:
+        self.dead_letters.append(DeadLetter(record, code, self._log_time.now_ms))
+        if self._window is not None:
+            self._window.quality[Quality("segments", "dead_lettered", code)] += 1
 
     def _advance(self, segment: Segment, offset: int) -> list[Closed]:
         before = self._log_time.state()

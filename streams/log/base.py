@@ -88,8 +88,8 @@ class BatchIds(Protocol):
     ) -> Iterator[tuple[int, bytes]]:
         """(arrived_ms, ids) of records with offset < `before` and arrived_ms >= `since_ms`."""
 
-    def drop_batch_ids(self, partition: int, offset: int) -> None:
-        """Drop the ids of one record: it could not be read, so no upload of it was counted."""
+    def drop_batch_ids(self, partition: int, offsets: Sequence[int]) -> None:
+        """Drop the ids of records that could not be read: no upload of them was counted."""
 
     def forget_batch_ids(self, *, before_ms: int) -> None:
         """Drop the batch ids of trimmed records that arrived before this."""

@@ -80,10 +80,11 @@ class MemoryLog:
             if offset < before and arrived_ms >= since_ms
         )
 
-    def drop_batch_ids(self, partition: int, offset: int) -> None:
+    def drop_batch_ids(self, partition: int, offsets: Sequence[int]) -> None:
         with self._lock:
             self._refuse_when_closed()
-            self._batch_ids[partition].pop(offset, None)
+            for offset in offsets:
+                self._batch_ids[partition].pop(offset, None)
 
     def forget_batch_ids(self, *, before_ms: int) -> None:
         with self._lock:

@@ -174,9 +174,10 @@ class SqliteLog:
                 return
             after = page[-1][0]
 
-    def drop_batch_ids(self, partition: int, offset: int) -> None:
+    def drop_batch_ids(self, partition: int, offsets: Sequence[int]) -> None:
+        rows = [(_id(partition, offset),) for offset in offsets]
         with self._write_lock:
-            self._transact(("DELETE FROM batch_ids WHERE id = ?", [(_id(partition, offset),)]))
+            self._transact(("DELETE FROM batch_ids WHERE id = ?", rows))
 
     def forget_batch_ids(self, *, before_ms: int) -> None:
         ranges = [
