@@ -204,6 +204,58 @@ def keys_list(*, directory: Dir = None, as_json: Json = False) -> None:
     give({"keys": found}, as_json=as_json, text=text)
 
 
+dead_letters = typer.Typer(
+    help="Records that could not be read.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(dead_letters, name="dead-letters")
+
+
+@dead_letters.command("list")
+@known_errors
+def dead_letters_list(*, directory: Dir = None, as_json: Json = False) -> None:
+    """Every letter: where it lay, why it is one, its size, and whether it was replayed."""
+    from holdfast import dead_letters_command as command
+
+    with command.open_letters(directory) as letters:
+        found, text = command.list_letters(letters)
+    give(found, as_json=as_json, text=text)
+
+
+@dead_letters.command("export")
+@known_errors
+def dead_letters_export(
+    folder: Annotated[Path, typer.Argument(help="A file for each letter, and index.json.")],
+    *,
+    directory: Dir = None,
+    as_json: Json = False,
+) -> None:
+    """Write the letters that wait to a folder, byte for byte."""
+    from holdfast import dead_letters_command as command
+
+    with command.open_letters(directory) as letters:
+        done = command.export(letters, folder)
+    give(done, as_json=as_json, text=f"{done['exported']} in {folder}")
+
+
+@dead_letters.command("replay")
+@known_errors
+def dead_letters_replay(
+    *,
+    mended: Annotated[
+        Path | None, typer.Option("--from", help="An export whose files were repaired.")
+    ] = None,
+    directory: Dir = None,
+    as_json: Json = False,
+) -> None:
+    """Append what waits to the log again, once; what still cannot be read is refused."""
+    from holdfast import dead_letters_command as command
+
+    with command.open_letters(directory) as letters:
+        done = command.replay(letters, mended)
+    give(done, as_json=as_json, text=command.replay_text(done))
+    raise typer.Exit(1 if done["refused"] else 0)
+
+
 @app.command("check-config")
 @known_errors
 def check_config(

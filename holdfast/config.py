@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     disk_reserve_mb: int = Field(
         default=512, ge=0, description="uploads are refused below this free space"
     )
+    dead_letters_max: int = Field(
+        default=1000, ge=0, description="a partition stops when more of its records are unreadable"
+    )
     writer: str = Field(default="ingest-0", description="name of this ingest worker in the log")
     tick_s: float = Field(default=1.0, gt=0, le=60, description="seconds between ticks of log time")
     kafka_bootstrap: str = Field(

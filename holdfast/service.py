@@ -41,6 +41,7 @@ from wire.errors import PermanentError, TransientError
 _log = logging.getLogger("holdfast.service")
 _IDLE_S = 0.02
 _AWAY_S = 0.5
+_FAREWELL_S = 5.0
 
 
 class Service:
@@ -55,6 +56,7 @@ class Service:
         self._quit = threading.Event()
         self._wake = threading.Event()
         self._failed = False
+        self._is_stopped = False  # by too many dead letters
         self._watch = DesiredWatch(
             self._parts.watched,
             self._parts.log,
@@ -90,8 +92,13 @@ class Service:
         finally:
             self._quit.set()
             self._wake.set()
-            await asyncio.gather(*(asyncio.to_thread(t.join, 10.0) for t in threads))
+            await asyncio.gather(*(asyncio.to_thread(t.join, _FAREWELL_S) for t in threads))
             self._folder.service.unlink(missing_ok=True)
+        if any(thread.is_alive() for thread in threads):
+            # A store or a remote that says nothing holds a thread. What it was about is in the log,
+            # the state and the outbox, and will be done again: leave within the time of a drain.
+            _log.warning("left_while_waiting", extra={"code": "store_unreachable"})
+            os._exit(int(self._failed))
         return int(self._failed)
 
     def _announce(self, ports: Ports) -> None:
@@ -126,14 +133,25 @@ class Service:
             self._parts.log, writer, self._state, settings, on_decided=lambda _: self._wake.set()
         )
         while not self._quit.is_set():
-            try:
-                moved = worker.step()
-            except TransientError as error:
-                _log.warning("store_away", extra={"code": error.code})
-                self._quit.wait(_AWAY_S)
-            else:
-                if not moved:
-                    self._quit.wait(_IDLE_S)
+            self._quit.wait(self._one_step(worker))
+
+    def _one_step(self, worker: LocalWorker) -> float:
+        """Let the stages go on; seconds to wait before the next step."""
+        try:
+            moved = worker.step()
+        except TransientError as error:
+            _log.warning("store_away", extra={"code": error.code})
+            return _AWAY_S
+        except PermanentError as error:
+            if error.code != "dead_letters_full":
+                raise
+            if not self._is_stopped:  # once: it lasts until somebody comes
+                said = {"code": error.code, "detail": error.detail, "do": error.accepted}
+                _log.error("partition_stopped", extra=said)
+            self._is_stopped = True
+            return _AWAY_S
+        self._is_stopped = False
+        return 0.0 if moved else _IDLE_S
 
     def _open_store(self) -> Writer:
         return open_writer(self._settings, self._folder, now_ms())

@@ -116,6 +116,7 @@ def worker_settings(settings: Settings, folder: Folder, policy: Policy) -> Worke
         horizon_ms=policy.accepted_age_ms,
         retention_ms=int(settings.retention_hours * _HOUR_MS),
         dedup_folder=folder.dedup,
+        dead_letters_max=settings.dead_letters_max,
     )
 
 

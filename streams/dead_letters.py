@@ -117,7 +117,7 @@ class DeadLetters:
                 "SELECT partition, next_offset, code, length(payload), log_time_ms, replayed"
                 " FROM dead_letter ORDER BY partition, next_offset"
             ).fetchall()
-        return [Letter(*row[:-1], bool(row[-1])) for row in rows]
+        return [Letter(p, at, code, size, ms, bool(done)) for p, at, code, size, ms, done in rows]
 
     def payload(self, partition: int, offset: int) -> bytes:
         """The bytes as they were read."""

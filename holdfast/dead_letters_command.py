@@ -1,0 +1,118 @@
+"""``holdfast dead-letters``: list, export and replay the records that could not be read.
+
+A replay of an embedded node is a request in its state store, taken by the running service within
+a moment, or at its next start: the log has one writer, and it is not this command.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from holdfast.config import load
+from holdfast.folder import Folder
+from streams.dead_letters import Letter, entry_of
+from streams.state import StateStore
+from wire.errors import PermanentError
+
+INDEX: Final = "index.json"
+
+
+class Letters(Protocol):
+    """Where dead letters lie."""
+
+    def listed(self) -> Sequence[Letter]:
+        """Every letter, by partition and offset."""
+
+    def payload(self, partition: int, offset: int) -> bytes:
+        """The bytes as they were read."""
+
+    def request(self, partition: int, offset: int, payload: bytes) -> bool:
+        """See that these bytes reach the log once; False if that was seen to before."""
+
+
+@contextmanager
+def open_letters(directory: Path | None) -> Iterator[Letters]:
+    """The letters of a node's folder. Raises PermanentError ``folder_empty`` if it holds none."""
+    folder = Folder(load(dir=directory).dir)
+    if not folder.state.exists():
+        raise PermanentError(
+            "folder_empty", f"{folder.root} holds no node", accepted="a folder of holdfast up"
+        )
+    state = StateStore(folder.state)
+    try:
+        yield state.letters
+    finally:
+        state.close()
+
+
+def list_letters(letters: Letters) -> tuple[dict[str, object], str]:
+    """JSON {letters, waiting} and a line for each."""
+    found = [_plain(letter) for letter in letters.listed()]
+    waiting = sum(not letter["replayed"] for letter in found)
+    lines = [
+        f"{x['partition']}:{x['offset']}  {x['code']}  {x['size_bytes']} bytes"
+        f"  at {x['log_time_ms']}{'  replayed' if x['replayed'] else ''}"
+        for x in found
+    ]
+    return {"letters": found, "waiting": waiting}, "\n".join([*lines, f"{waiting} wait"])
+
+
+def export(letters: Letters, folder: Path) -> dict[str, object]:
+    """Write what waits to a folder: a file each, and an index; both for their owner alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    index = []
+    for letter in letters.listed():
+        if not letter.is_replayed:
+            file = folder / name_of(letter)
+            file.write_bytes(letters.payload(letter.partition, letter.offset))
+            file.chmod(0o600)
+            index.append({**_plain(letter), "file": file.name})
+    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    return {"exported": len(index), "folder": str(folder)}
+
+
+def replay(letters: Letters, mended: Path | None) -> dict[str, object]:
+    """Ask for what waits, as it is or from a folder of mended files; what is unreadable is named.
+
+    With a folder, letters that have no file there are left alone.
+    """
+    requested, refused = 0, []
+    for letter in letters.listed():
+        file = mended / name_of(letter) if mended else None
+        if letter.is_replayed or (file and not file.exists()):
+            continue
+        payload = file.read_bytes() if file else letters.payload(letter.partition, letter.offset)
+        try:
+            entry_of(letter.partition, payload)
+        except PermanentError as error:
+            place = {"partition": letter.partition, "offset": letter.offset}
+            refused.append({**place, "code": error.code, "detail": error.detail})
+        else:
+            requested += letters.request(letter.partition, letter.offset, payload)
+    return {"requested": requested, "refused": refused}
+
+
+def replay_text(done: dict[str, object]) -> str:
+    """What `replay` did, for people."""
+    refused = done["refused"]
+    assert isinstance(refused, list)  # noqa: S101  # made above
+    lines = [f"refused {x['partition']}:{x['offset']}  {x['code']}: {x['detail']}" for x in refused]
+    return "\n".join([*lines, f"{done['requested']} will be appended by the node"])
+
+
+def name_of(letter: Letter) -> str:
+    """The file of a letter in an export."""
+    return f"{letter.partition}-{letter.offset}.segment"
+
+
+def _plain(letter: Letter) -> dict[str, object]:
+    return {
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "code": letter.code,
+        "size_bytes": letter.size_bytes,
+        "log_time_ms": letter.log_time_ms,
+        "replayed": letter.is_replayed,
+    }

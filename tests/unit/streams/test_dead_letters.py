@@ -1,0 +1,213 @@
+"""What could not be read is kept, limited, and replayed once; nothing is lost on the way."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streams.dead_letters import DeadLetters, replay_requested
+from streams.local_worker import LocalWorker, WorkerSettings
+from streams.log.base import Append
+from streams.log.memory import MemoryLog
+from streams.state import StateStore
+from tests.fakes.segments import START_MS, WINDOW_MS, appends
+from tests.unit.streams.test_stages import MemorySink
+from wire.errors import PermanentError, TransientError
+from wire.segment import Kind, Segment, encode
+
+AGE_MS = 86_400_000
+POISON = b"\xff poison"
+
+
+class Node:
+    """A log, a state and a worker that can die; `aggregated` is what the store holds."""
+
+    def __init__(self, folder: Path, *, dead_letters_max: int = 1000) -> None:
+        self.log, self.sink = MemoryLog(1), MemorySink()
+        self.state = StateStore(folder / "state.db")
+        self._settings = WorkerSettings(
+            WINDOW_MS, AGE_MS, retention_ms=AGE_MS, dead_letters_max=dead_letters_max
+        )
+        self.restart()
+
+    @property
+    def letters(self) -> DeadLetters:
+        return self.state.letters
+
+    def restart(self) -> None:
+        self.worker = LocalWorker(self.log, self.sink, self.state, self._settings)
+
+    def settle(self) -> None:
+        while self.worker.step():
+            pass
+
+    def count(self, outcome: str, unit: str = "rows") -> int:
+        windows = {
+            int(np.asarray(t["ingest_window"]["window_start"])[0]): t for t in self.sink.tables
+        }
+        total = 0
+        for tables in windows.values():
+            table = tables["ingest_window"]
+            is_it = (np.asarray(table["outcome"]) == outcome) & (np.asarray(table["unit"]) == unit)
+            total += int(np.asarray(table["count"])[is_it].sum())
+        return total
+
+    def close_windows(self, second: int) -> None:
+        at_ms = START_MS + second * 1000
+        self.log.append([Append(0, encode(Segment(Kind.TICK, at_ms, "w0")), at_ms)])
+        self.settle()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def fill(log: MemoryLog, *, is_poison: Callable[[int], bool] = lambda _: False) -> list[Append]:
+    """Ten seconds of segments; what was poisoned, as it should have been."""
+    hidden = []
+    for i, append in enumerate(appends(np.random.default_rng(4), partitions=1, seconds=10)):
+        if append.batch_ids and is_poison(i):
+            hidden.append(append)
+            poison = Append(0, POISON + bytes([i]), append.arrived_ms, append.batch_ids)
+            log.append([poison])
+        else:
+            log.append([append])
+    return hidden
+
+
+def ask(node: Node, payloads: list[bytes]) -> int:
+    letters = [x for x in node.letters.listed() if not x.is_replayed]
+    return sum(
+        node.letters.request(x.partition, x.offset, payload)
+        for x, payload in zip(letters, payloads, strict=True)
+    )
+
+
+def test_mended_records_count_once_however_often_they_are_asked_for(node: Node) -> None:
+    hidden = fill(node.log, is_poison=lambda i: i % 4 == 1)
+    node.close_windows(20)
+    before = node.count("aggregated")
+    mended = [append.payload for append in hidden]
+
+    assert ask(node, mended) == len(hidden) > 3
+    assert ask(node, mended) == 0
+    node.settle()
+    assert ask(node, []) == 0
+    node.close_windows(30)
+
+    assert node.count("aggregated") == before + len(hidden) * 100
+    assert node.count("received") == node.count("aggregated")
+    assert node.count("deduplicated") == 0
+    assert node.count("dead_lettered", "segments") == len(hidden)
+
+
+def test_a_restart_before_the_replay_does_not_take_its_uploads_for_duplicates(node: Node) -> None:
+    hidden = fill(node.log, is_poison=lambda i: i in (2, 10))
+    node.close_windows(20)
+    before = node.count("aggregated")
+
+    node.restart()  # the index is rebuilt without the ids of the letters
+    ask(node, [append.payload for append in hidden])
+    node.settle()
+    node.close_windows(30)
+
+    assert node.count("aggregated") == before + 200
+    assert node.count("deduplicated") == 0
+
+
+def test_a_crash_between_append_and_note_appends_nothing_twice(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = fill(node.log, is_poison=lambda i: i == 10)
+    node.settle()
+    ask(node, [append.payload for append in hidden])
+    end = node.log.end(0)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeadLetters, "replayed", crash)
+        with pytest.raises(KeyboardInterrupt):
+            node.settle()
+    node.restart()
+    node.settle()
+
+    assert node.log.end(0) == end + 1
+    assert [x.is_replayed for x in node.letters.listed()] == [True]
+
+
+def test_too_many_letters_stop_the_partition_until_they_are_replayed(tmp_path: Path) -> None:
+    node = Node(tmp_path, dead_letters_max=2)
+    hidden = fill(node.log, is_poison=lambda i: i in (4, 8, 10))
+    later = [Append(0, POISON, START_MS)]
+
+    with pytest.raises(PermanentError, match="dead_letters_full"):
+        node.settle()
+    taken = node.worker.progress.records
+    node.log.append(later)
+    for _ in range(3):
+        with pytest.raises(PermanentError, match="dead_letters_full"):
+            node.worker.step()
+    assert node.worker.progress.records == taken  # it waits, and the log holds what comes
+
+    node.restart()
+    with pytest.raises(PermanentError, match="dead_letters_full"):
+        node.settle()
+    ask(node, [append.payload for append in hidden])
+    node.settle()
+    node.close_windows(30)
+
+    assert node.letters.waiting(0) == 1  # the later one
+    assert node.count("aggregated") == node.count("received") == 20 * 100
+
+
+def test_a_log_that_is_full_keeps_the_request(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = fill(node.log, is_poison=lambda i: i == 4)
+    node.settle()
+    ask(node, [append.payload for append in hidden])
+
+    def full(*_: object) -> list[int]:
+        raise TransientError("log_full", "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryLog, "append", full)
+        with pytest.raises(TransientError, match="log_full"):
+            node.worker.step()
+    end = node.log.end(0)
+    node.settle()
+
+    assert node.log.end(0) == end + 1
+    assert node.letters.waiting(0) == 0
+
+
+def test_bytes_that_cannot_be_read_are_never_appended(node: Node) -> None:
+    fill(node.log, is_poison=lambda i: i == 4)
+    node.settle()
+    end = node.log.end(0)
+
+    ask(node, [b"still poison"])
+
+    assert replay_requested(node.letters, node.log) == 0
+    assert node.log.end(0) == end
+    assert node.letters.requested() == []
+    assert node.letters.waiting(0) == 1
+
+
+def test_letters_of_an_older_node_are_read(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute(
+            "CREATE TABLE dead_letter (partition INTEGER, next_offset INTEGER, code TEXT NOT NULL,"
+            " payload BLOB NOT NULL, PRIMARY KEY (partition, next_offset))"
+        )
+        db.execute("INSERT INTO dead_letter VALUES (0, 7, 'segment_undecodable', x'00')")
+    db.close()
+
+    state = StateStore(tmp_path / "state.db")
+
+    assert [(x.offset, x.is_replayed) for x in state.letters.listed()] == [(7, False)]
+    state.close()
