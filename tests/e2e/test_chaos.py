@@ -1,5 +1,6 @@
 """Ten kills and every other fault under load: nothing lost, doubled or decided differently."""
 
+import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.chaos import Plan, run
+from bench.chaos_node import chaos_node
+from bench.fault_proxy import Mode
+from bench.fleets import bad_models, files_of
+from bench.node import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -46,3 +51,17 @@ def test_what_was_acknowledged_survives_every_fault(tmp_path: Path) -> None:
     assert result.stuck == 0, said
     assert result.disk_full_refused == result.disk_full == 1, said
     assert result.restart_seconds_max <= 15, said  # on a machine that others use
+
+
+@pytest.mark.timeout(120)
+def test_a_store_that_says_nothing_does_not_hold_up_the_drain(tmp_path: Path) -> None:
+    files = files_of(bad_models(1))
+    with chaos_node(tmp_path, files, partitions=2, tick_s=0.25) as node:
+        wait_until(lambda: all(node.decided()), timeout_s=60, what="a first window")
+        node.proxies["store"].switch(Mode.BLACKHOLE)
+        time.sleep(2.0)  # a window is due, and its rows are on their way into the hole
+
+        service = node.popen("service")
+        service.terminate()
+
+        assert service.wait(10.0) == 0
