@@ -43,6 +43,12 @@ class SendCounts:
     refused: int = 0
     retries: int = 0
     refused_statuses: dict[int, int] = field(default_factory=dict)
+    retried_statuses: dict[int, int] = field(default_factory=dict)
+
+    def retry(self, status: int) -> None:
+        """One try failed and there will be another."""
+        self.retries += 1
+        self.retried_statuses[status] = self.retried_statuses.get(status, 0) + 1
 
     def refuse(self, status: int) -> None:
         """One upload was refused for good."""
@@ -176,7 +182,7 @@ class Sender:
             self.counts.acknowledge(receipt, is_copy=job.copy > 0)
         elif answer.status in _TRY_AGAIN or answer.status >= _SERVER_ERROR:
             job.failures += 1
-            self.counts.retries += 1
+            self.counts.retry(answer.status)
             after_s = retry_after_s(answer.header(b"retry-after")) if answer.head else 0
             delay_ms = self._backoff.delay_ms(job.failures, retry_after_s=after_s, rng=self._rng)
             self._later_number += 1

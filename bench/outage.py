@@ -1,0 +1,245 @@
+"""The store goes away for minutes under half of the possible load: `python -m bench.outage`.
+
+Nothing may be lost, ingest goes on acknowledging without a single 503, memory stays bounded, and
+what has piled up is caught up with in less time than the outage took, while uploads keep coming.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.chaos_node import ChaosNode, chaos_node
+from bench.node import wait_until
+from bench.paced import Pace, Paced
+from bench.processes import SendingProcess, resident_mb
+from bench.report import Report, Result
+from bench.uploads import APP, Order, repository
+from store import queries
+from wire.errors import PermanentError, TransientError
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_ROWS: Final = 100
+_LOAD: Final = 0.5
+_GROWTH_MB_MAX: Final = 128.0
+_TICK_S: Final = 0.5
+_LOOK_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`uploads` measure the capacity; windows of `window_ms`."""
+
+    minutes: float = 10.0
+    uploads: int = 60_000
+    window_ms: int = 5_000
+
+    @property
+    def outage_s(self) -> float:
+        """How long the store is away."""
+        return 60.0 * self.minutes
+
+
+@dataclass(slots=True)
+class Outage:
+    """Figures of one run; MB of the service's RSS."""
+
+    capacity: float = 0.0
+    rate: float = 0.0
+    away_s: float = 0.0
+    caught_up_s: float = 0.0
+    behind: int = 0
+    stored: int = 0
+    sent: Paced | None = None
+    before_mb: float = 0.0
+    most_mb: float = 0.0
+    after_mb: float = 0.0
+    samples: int = 0
+    _watching: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def watched(self, pid: int) -> Iterator[None]:
+        """Sample the memory of a process meanwhile."""
+
+        def watch() -> None:
+            while not self._watching.wait(_LOOK_S):
+                self.most_mb = max(self.most_mb, resident_mb(pid)[0])
+                self.samples += 1
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._watching.set()
+            thread.join()
+
+
+def measure(plan: Plan, root: Path) -> Outage:
+    """The whole experiment on one node, in a new folder."""
+    outage = Outage()
+    files = repository(plan.window_ms)
+    with chaos_node(root, files, partitions=2, tick_s=_TICK_S) as node:
+        wait_until(lambda: all(node.decided()), timeout_s=60 + plan.outage_s, what="a first window")
+        port, key = node.node.settings.http_port, node.key(APP)
+        time.sleep(1.5)  # a new key is looked for once a second
+        outage.capacity = _capacity(plan, node, f"http://127.0.0.1:{port}", key)
+        outage.rate = _LOAD * outage.capacity
+        with _paced(Pace(f"http://127.0.0.1:{port}", key, outage.rate)) as sending:
+            time.sleep(2.5 * plan.window_ms / 1000)
+            service = node.popen("service").pid
+            outage.before_mb = resident_mb(service)[0]
+            with outage.watched(service):
+                _be_away(plan, node, outage)
+            outage.after_mb = resident_mb(service)[0]
+            outage.sent = _stopped(sending)
+        wanted = outage.sent.rows_acknowledged - outage.sent.rows_refused + plan.uploads * _ROWS
+        outage.stored = _stored(node, wanted, plan)
+    return outage
+
+
+def _capacity(plan: Plan, node: ChaosNode, url: str, key: str) -> float:
+    """Uploads a second, from the first one sent to the last one decided and stored.
+
+    Waiting for the last window to close is no work, so half a window is taken off.
+    """
+    with SendingProcess(Order(url, key, plan.uploads, _ROWS, gzip=False)) as sending:
+        began_s = time.monotonic()
+        sending.send()
+        ends = node.ends()
+        wait_until(lambda: _is_decided(node, ends), timeout_s=300, what="the last window")
+    return plan.uploads / (time.monotonic() - began_s - plan.window_ms / 2000)
+
+
+def _be_away(plan: Plan, node: ChaosNode, outage: Outage) -> None:
+    """Kill the store, keep it away, bring it back, and wait until nobody could tell."""
+    popen = node.popen("store")
+    popen.kill()
+    popen.wait()
+    began_s = time.monotonic()
+    time.sleep(plan.outage_s)
+    outage.behind = sum(node.ends()) - sum(node.decided())
+    outage.away_s = time.monotonic() - began_s
+    node.revive()
+    back_s = time.monotonic()
+    usual_s = 2 * plan.window_ms / 1000  # what a window waits for its close, and for its turn
+    ends: list[tuple[float, Sequence[int]]] = []
+
+    def caught_up() -> bool:
+        now_s = time.monotonic()
+        ends.append((now_s, node.ends()))
+        while len(ends) > 1 and ends[1][0] <= now_s - usual_s:
+            ends.pop(0)
+        return ends[0][0] <= now_s - usual_s and _is_decided(node, ends[0][1])
+
+    wait_until(caught_up, timeout_s=120 + 5 * plan.outage_s, what="the store to be caught up")
+    outage.caught_up_s = time.monotonic() - back_s
+
+
+def _is_decided(node: ChaosNode, ends: Sequence[int]) -> bool:
+    return all(at >= end for at, end in zip(node.decided(), ends, strict=True))
+
+
+def _stored(node: ChaosNode, wanted: int, plan: Plan) -> int:
+    stored = 0
+    store = node.client()
+
+    def done() -> bool:
+        nonlocal stored
+        try:
+            stored = queries.events_stored(store)
+        except (PermanentError, TransientError):
+            return False
+        return stored >= wanted
+
+    try:
+        wait_until(done, timeout_s=60 + 3 * plan.window_ms / 1000, what="every event in the store")
+    except TimeoutError:
+        return stored  # the result says how many are missing
+    finally:
+        store.close()
+    return stored
+
+
+@contextmanager
+def _paced(pace: Pace) -> Iterator[subprocess.Popen[str]]:
+    popen = subprocess.Popen(
+        [sys.executable, "-m", "bench.paced"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=_ROOT,
+    )
+    assert popen.stdin is not None and popen.stdout is not None, "opened with pipes"  # noqa: S101, PT018
+    try:
+        popen.stdin.write(msgspec.json.encode(pace).decode() + "\n")
+        popen.stdin.flush()
+        if popen.stdout.readline().strip() != "ready":
+            raise RuntimeError("the sending process did not get ready")
+        yield popen
+    finally:
+        if popen.poll() is None:
+            popen.kill()
+        popen.communicate()
+
+
+def _stopped(popen: subprocess.Popen[str]) -> Paced:
+    assert popen.stdin is not None and popen.stdout is not None, "opened with pipes"  # noqa: S101, PT018
+    popen.stdin.write("stop\n")
+    popen.stdin.flush()
+    return msgspec.json.decode(popen.stdout.readline(), type=Paced)
+
+
+def report(plan: Plan, outage: Outage) -> Report:
+    """The figures with their bounds."""
+    sent = outage.sent
+    if sent is None:
+        raise ValueError("the sending process said nothing")
+    events = sent.rows_acknowledged
+    missing = events - sent.rows_refused + plan.uploads * _ROWS - outage.stored
+    return Report(
+        "outage",
+        [
+            Result("C7", "capacity", outage.capacity, "uploads/s", None, plan.uploads),
+            Result("C7", "load, half of it", outage.rate, "uploads/s", None, sent.uploads),
+            Result("C7", "the store was away", outage.away_s, "s"),
+            Result("C7", "log records undecided when it came back", outage.behind, "records"),
+            Result("C7", "caught up after", outage.caught_up_s, "s", ("<=", outage.away_s)),
+            Result("C7", "events lost", max(missing, 0), "events", ("<=", 0), events),
+            Result("C7", "events doubled", max(-missing, 0), "events", ("<=", 0), events),
+            Result("C7", "answers 503", sent.come_back, "answers", ("<=", 0), sent.uploads),
+            Result("C7", "uploads refused", sent.refused, "uploads", ("<=", 0), sent.uploads),
+            Result("C7", "uploads waiting at once", sent.waiting_max, "uploads"),
+            Result("C7", "service RSS before", outage.before_mb, "MB"),
+            Result("C7", "service RSS, most", outage.most_mb, "MB", None, outage.samples),
+            Result("C7", "service RSS after", outage.after_mb, "MB"),
+            Result("C7", "growth of it", outage.most_mb - outage.before_mb, "MB",
+                   ("<=", _GROWTH_MB_MAX), outage.samples),
+        ],
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print; 0 if every bound holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long the store is away")
+    parser.add_argument("--fast", action="store_true", help="20 s, windows of 2 s")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    plan = Plan(1 / 3, 30_000, 2_000) if given.fast else Plan(given.minutes)
+    with tempfile.TemporaryDirectory(prefix="holdfast-outage-") as folder:
+        outage = measure(plan, Path(folder))
+    return report(plan, outage).give(as_json=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
