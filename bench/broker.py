@@ -225,7 +225,9 @@ class Cluster:
 
     def _make(self) -> None:
         jars = kafka_jars()
-        cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[:22]
+        # a leading zero bit: the tool takes an id that begins with "-" for an option
+        random = bytes([secrets.randbelow(128)]) + secrets.token_bytes(15)
+        cluster_id = base64.urlsafe_b64encode(random).decode()[:22]
         ports = free_ports(2 * self.count)
         pairs = list(zip(ports[::2], ports[1::2], strict=True))
         voters = ",".join(f"{n}@127.0.0.1:{pairs[n - 1][1]}" for n in range(1, self.count + 1))

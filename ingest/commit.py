@@ -61,7 +61,8 @@ class Committer:
     def commit(
         self, group: Sequence[Sent], *, early: Tallies, with_tick: bool
     ) -> list[Outcome] | TransientError:
-        """Outcomes in order, all durable; or one error for all, and nothing was written.
+        """Outcomes in order, all durable; or one error for all. Then none has a receipt; a log of
+        several brokers may have written some, which the dedup index knows when they come again.
 
         `early` counts what was refused before it came here.
         """

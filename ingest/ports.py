@@ -25,7 +25,7 @@ class Log(Protocol):
         """Fixed when the log is made."""
 
     def append(self, records: Sequence[LogEntry]) -> list[int]:
-        """Write all or none, durably. Raises TransientError when it cannot now."""
+        """Write all, durably. Raises TransientError when it cannot now: none may count on it."""
 
 
 class DesiredSource(Protocol):

@@ -1,0 +1,88 @@
+"""Three brokers, two in sync: one may die at any moment, and nothing that was appended is lost."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from bench.broker import BrokerUnavailableError, Cluster
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.topics import ensure_topics
+from streams.log.base import Append
+from streams.log.kafka import KafkaLog
+from tests.kafka_fixtures import without_broker
+from wire.errors import TransientError
+
+
+def appended(
+    log: KafkaLog, enough: threading.Event, until: threading.Event
+) -> tuple[set[int], int]:
+    """Numbers appended until told to stop, and how many appends were refused."""
+    done: set[int] = set()
+    refused = number = 0
+    while not until.is_set():
+        number += 1
+        try:
+            log.append([Append(p, number.to_bytes(8, "big"), 1) for p in (0, 1)])
+        except TransientError:
+            refused += 1
+        else:
+            done.add(number)
+        if len(done) == 50:
+            enough.set()
+    return done, refused
+
+
+def held(log: KafkaLog, partition: int) -> list[int]:
+    records = log.read(partition, 0, bytes_max=1 << 30)
+    return [int.from_bytes(record.payload, "big") for record in records]
+
+
+def wait_for_leaders_change(log: KafkaLog) -> None:
+    """An append succeeds after the kill: every partition has a leader again."""
+    for _ in range(4):
+        try:
+            log.append([Append(p, bytes(8), 1) for p in (0, 1)])
+        except TransientError:
+            continue
+        return
+    pytest.fail("no leader took over")
+
+
+@pytest.mark.slow
+def test_a_broker_of_three_may_die_and_no_append_is_lost_or_doubled(tmp_path: Path) -> None:
+    try:
+        with Cluster(tmp_path / "three", 3) as cluster:
+            check(cluster)
+    except BrokerUnavailableError as error:
+        without_broker(error)
+
+
+def check(cluster: Cluster) -> None:
+    settings = KafkaSettings(
+        cluster.bootstrap, prefix="three", partitions=2, replication=3, min_insync=2
+    )
+    asyncio.run(ensure_topics(settings))
+    log = KafkaLog(settings, client_id="three")
+    enough, stop = threading.Event(), threading.Event()
+    results: list[tuple[set[int], int]] = []
+    thread = threading.Thread(target=lambda: results.append(appended(log, enough, stop)))
+    thread.start()
+    try:
+        assert enough.wait(60)
+        for at in (0, 1):  # one after the other: each partition's leader dies at least once
+            cluster.kill(at)
+            wait_for_leaders_change(log)
+            cluster.restart(at)
+    finally:
+        stop.set()
+        thread.join()
+
+    done, refused = results[0]
+    for partition in (0, 1):
+        numbers = [number for number in held(log, partition) if number]
+        assert done <= set(numbers)
+        assert len(numbers) == len(set(numbers))
+    assert refused <= 2  # a failover takes 3 s, an append has 8
+    log.close()
