@@ -12,8 +12,8 @@ from holdfast.clock import now_ms
 from holdfast.config import load
 from holdfast.example_repo import make_repository
 from holdfast.folder import Folder, write_private
+from holdfast.outside import store_settings
 from holdfast.supervise import Node
-from holdfast.wiring import store_settings
 from ingest.keys import KeyFile
 from store.client import Client, StoreSettings, connect
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from actions.desired_files import BrokenManifestsError, read_desired
 from holdfast.config import PREFIX, Settings, load
 from holdfast.folder import Folder
-from holdfast.wiring import repository_of
+from holdfast.outside import repository_of
 from wire.desired import Desired
 from wire.errors import TransientError
 

@@ -14,9 +14,9 @@ from holdfast.config import load
 from holdfast.example_repo import RollbackCommit, make_repository, rollback_commits
 from holdfast.folder import Folder, write_private
 from holdfast.manifests import Clocks, Model, policy_text, repository_files
+from holdfast.outside import store_settings
 from holdfast.slack_receiver import SlackReceiver
 from holdfast.supervise import Node
-from holdfast.wiring import store_settings
 from ingest.keys import KeyFile
 from sdk_stub.faults import FAULTS, FaultTarget
 from sdk_stub.fleet import FleetSettings

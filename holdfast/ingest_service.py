@@ -19,7 +19,8 @@ from holdfast.config import Settings
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
-from holdfast.wiring import make_receiver, repository_of, serve_settings
+from holdfast.outside import repository_of
+from holdfast.wiring import make_receiver, serve_settings
 from ingest.keys import KeyFile
 from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve

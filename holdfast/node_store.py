@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.config import load
 from holdfast.folder import Folder
-from holdfast.wiring import store_settings
+from holdfast.outside import store_settings
 from store.client import Client, connect
 from store.process import start, write_credentials
 from wire.errors import PermanentError

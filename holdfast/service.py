@@ -21,13 +21,12 @@ from holdfast.config import Settings, load
 from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
 from holdfast.observe import start_logging
+from holdfast.outside import open_writer, store_settings
 from holdfast.wiring import (
     Parts,
     make_parts,
     make_receiver,
-    open_writer,
     serve_settings,
-    store_settings,
     worker_settings,
 )
 from ingest.serve import Ports, serve

@@ -104,7 +104,7 @@ class Worker:
 
     async def _decide(self, clocks: Clocks) -> Stage | None:
         from holdfast.folder import Folder
-        from holdfast.wiring import open_writer
+        from holdfast.outside import open_writer
         from streams.faust_decide import Deciding
 
         folder = Folder(self._settings.dir)

@@ -11,7 +11,7 @@ from actions.slack import Slack, SlackSettings
 from holdfast.clock import now_ms
 from holdfast.config import Settings
 from holdfast.folder import Folder
-from holdfast.wiring import open_writer, repository_of
+from holdfast.outside import open_writer, repository_of
 from holdfast.worker_actor import GitOpsActor, World
 from streams.kafka.broker import KafkaSettings
 from streams.log.kafka import KafkaLog

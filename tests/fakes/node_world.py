@@ -11,9 +11,9 @@ from holdfast.config import load
 from holdfast.example_repo import make_repository
 from holdfast.folder import Folder
 from holdfast.manifests import Clocks, Model, policy_text, repository_files
+from holdfast.outside import store_settings
 from holdfast.slack_receiver import SlackReceiver
 from holdfast.supervise import Node
-from holdfast.wiring import store_settings
 from ingest.keys import KeyFile
 from store.client import Client, connect
 from wire.errors import PermanentError, TransientError
