@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.errors import PermanentError
@@ -111,6 +111,15 @@ class Settings(BaseSettings):
     def _where_it_lies(cls, address: str) -> str:
         """A path means the same to the node's processes, whatever folder they run in."""
         return str(Path(address).resolve()) if address and Path(address).exists() else address
+
+    @field_validator("kafka_min_insync")
+    @classmethod
+    def _of_the_copies(cls, copies: int, others: ValidationInfo) -> int:
+        """A receipt that waits for more copies than there are never comes."""
+        replication = others.data.get("kafka_replication", copies)
+        if copies > replication:
+            raise ValueError(f"only {replication} copies are made (HOLDFAST_KAFKA_REPLICATION)")
+        return copies
 
 
 def load(**options: object) -> Settings:

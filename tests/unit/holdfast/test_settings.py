@@ -49,6 +49,15 @@ def test_all_mistakes_are_named_as_they_were_typed(monkeypatch: pytest.MonkeyPat
     assert "HOLDFAST_PARTITIONS" in wrong.value.detail
 
 
+def test_a_receipt_cannot_wait_for_more_copies_than_are_made() -> None:
+    with pytest.raises(PermanentError, match=r"KAFKA_MIN_INSYNC.*only 1 copies"):
+        load(kafka_min_insync=2)
+    with pytest.raises(PermanentError, match="KAFKA_REPLICATION"):
+        load(kafka_min_insync=2, kafka_replication=0)
+
+    assert load(kafka_min_insync=2, kafka_replication=3).kafka_min_insync == 2
+
+
 def test_a_new_folder_is_its_owner_s_alone(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "node")
 
