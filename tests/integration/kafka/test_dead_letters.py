@@ -1,0 +1,101 @@
+"""Letters of a real broker: listed once, replayed once, whatever died in between."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from holdfast import dead_letters_command as command
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.dead_letters import KafkaLetters
+from streams.kafka.stage_topics import SummariseKafka
+from streams.kafka.topics import ensure_topics
+from streams.log.base import Record
+from streams.log.kafka import KafkaLog
+from streams.summarise import DeadLetter
+from tests.fakes.segments import START_MS, telemetry
+from wire.segment import encode
+
+PARTITIONS = 2
+
+
+@pytest.fixture
+def settings(kafka: str, kafka_prefix: str) -> KafkaSettings:
+    made = KafkaSettings(kafka, prefix=kafka_prefix, partitions=PARTITIONS)
+    asyncio.run(ensure_topics(made))
+    return made
+
+
+@pytest.fixture
+def letters(settings: KafkaSettings) -> Iterator[KafkaLetters]:
+    with closing(KafkaLetters(settings)) as made:
+        yield made
+
+
+def bury(settings: KafkaSettings, *letters: DeadLetter) -> None:
+    async def work() -> None:
+        topics = SummariseKafka(settings, horizon_ms=1)
+        for letter in letters:
+            await topics.bury(letter)
+        await topics.close()
+
+    asyncio.run(work())
+
+
+def letter(partition: int, offset: int, payload: bytes) -> DeadLetter:
+    return DeadLetter(Record(partition, offset, payload), "segment_undecodable", START_MS)
+
+
+def segment(seed: int) -> bytes:
+    return encode(telemetry(np.random.default_rng(seed), START_MS))
+
+
+def in_the_log(settings: KafkaSettings, partition: int) -> list[bytes]:
+    with closing(KafkaLog(settings, client_id="test")) as log:
+        return [r.payload for r in log.read(partition, 0, bytes_max=1 << 30)]
+
+
+def test_a_letter_is_listed_once_and_replayed_once(
+    settings: KafkaSettings, letters: KafkaLetters
+) -> None:
+    good = segment(1)
+    twice = letter(1, 7, good)
+    bury(settings, letter(0, 3, b"poison"), twice, twice)
+
+    listed, _ = command.list_letters(letters)
+    first = command.replay(letters, None)
+    again = command.replay(letters, None)
+
+    assert listed["waiting"] == 2
+    assert letters.payload(1, 7) == good
+    assert first["requested"] == 1
+    assert [r["offset"] for r in first["refused"]] == [3]  # type: ignore[attr-defined]
+    assert again["requested"] == 0
+    assert in_the_log(settings, 1) == [good]
+    assert in_the_log(settings, 0) == []
+    with closing(KafkaLetters(settings)) as later:
+        assert [(x.partition, x.is_replayed) for x in later.listed()] == [(0, False), (1, True)]
+
+
+def test_a_replay_that_died_after_the_append_appends_nothing_twice(
+    settings: KafkaSettings, letters: KafkaLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(settings, letter(0, 3, b"poison"))
+    mended = segment(2)
+    letters.listed()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KafkaLetters, "replayed", die)
+        with pytest.raises(KeyboardInterrupt):
+            letters.request(0, 3, mended)
+    with closing(KafkaLetters(settings)) as later:
+        later.listed()
+        assert later.request(0, 3, mended)
+        assert not later.request(0, 3, mended)
+
+    assert in_the_log(settings, 0) == [mended]
