@@ -16,11 +16,11 @@ from functools import partial
 from actions.desired_files import BrokenManifestsError
 from holdfast.clock import now_ms
 from holdfast.config import Settings
+from holdfast.doors import make_receiver, serve_settings
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
 from holdfast.outside import repository_of
-from holdfast.wiring import make_receiver, serve_settings
 from ingest.keys import KeyFile
 from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve

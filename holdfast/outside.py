@@ -1,16 +1,20 @@
-"""How the store and the GitOps repository are reached, of the settings. Imports no other room."""
+"""How the store and the GitOps repository are reached, of the settings. Imports no other room.
 
+The store's clients weigh 100 MB: who only needs the repository does not load them.
+"""
+
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from actions.git_command import GitSettings
 from actions.repository import Repository
 from holdfast.config import Settings, git_environment
 from holdfast.folder import Folder
-from store.client import StoreSettings, connect
-from store.migrate import migrate
-from store.pace import Pace
-from store.writer import Writer
 from wire.errors import PermanentError
+
+if TYPE_CHECKING:
+    from store.client import StoreSettings
+    from store.writer import Writer
 
 VERSION = "0.1.0"
 
@@ -35,16 +39,23 @@ def repository_of(settings: Settings, folder: Folder, name: str) -> Repository:
     )
 
 
-def open_writer(settings: Settings, folder: Folder, now_ms: int) -> Writer:
+def open_writer(settings: Settings, folder: Folder, now_ms: int) -> "Writer":
     """A writer of a store that answers and has every table; TransientError if it is away."""
+    from store.client import connect
+    from store.migrate import migrate
+    from store.pace import Pace
+    from store.writer import Writer
+
     pace = Pace()
     client = connect(store_settings(settings, folder), on_retry=pace.failed)
     migrate(client, now_ms=now_ms, app_version=VERSION, cluster=settings.store_cluster)
     return Writer(client, pace)
 
 
-def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") -> StoreSettings:
+def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") -> "StoreSettings":
     """How the store is reached: the own one, or a ClickHouse server."""
+    from store.client import StoreSettings
+
     if settings.store_url:
         url = urlsplit(settings.store_url)
         return StoreSettings(

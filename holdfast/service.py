@@ -18,6 +18,7 @@ from functools import partial
 from actions.desired_files import BrokenManifestsError
 from holdfast.clock import now_ms
 from holdfast.config import Settings, load
+from holdfast.doors import make_receiver, serve_settings
 from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
 from holdfast.observe import start_logging
@@ -25,8 +26,6 @@ from holdfast.outside import open_writer, store_settings
 from holdfast.wiring import (
     Parts,
     make_parts,
-    make_receiver,
-    serve_settings,
     worker_settings,
 )
 from ingest.serve import Ports, serve

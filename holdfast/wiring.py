@@ -12,13 +12,9 @@ from actions.repository import Repository
 from actions.slack import Slack, SlackSettings
 from holdfast.config import Settings
 from holdfast.folder import Folder
-from holdfast.gitops import DesiredWatch
 from holdfast.outside import repository_of
 from ingest.keys import KeyFile
-from ingest.ports import Log
-from ingest.receive import Receiver, ReceiveSettings
 from ingest.releases import ReleaseConfigs
-from ingest.serve import ServeSettings
 from ingest.signing import load_or_make
 from streams.local_worker import WorkerSettings
 from streams.log.sqlite import SqliteLog
@@ -56,29 +52,6 @@ def make_parts(settings: Settings, folder: Folder, now_ms: Callable[[], int]) ->
             Slack(SlackSettings(url)) if url else None,
         ),
         watched=repository_of(settings, folder, "watch"),
-    )
-
-
-def make_receiver(
-    settings: Settings, log: Log, desired: DesiredWatch, now_ms: Callable[[], int]
-) -> Receiver:
-    """The one path of uploads."""
-    return Receiver(
-        log=log,
-        desired=desired,
-        now_ms=now_ms,
-        rng=np.random.default_rng(),
-        settings=ReceiveSettings(writer=settings.writer),
-    )
-
-
-def serve_settings(settings: Settings) -> ServeSettings:
-    """Where ingest listens."""
-    return ServeSettings(
-        host=settings.host,
-        http_port=settings.http_port,
-        grpc_port=settings.grpc_port,
-        tick_s=settings.tick_s,
     )
 
 
