@@ -16,13 +16,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.chaos_kafka import compare_kafka
 from bench.chaos_node import ChaosNode, chaos_node
-from bench.faults import Course, Fault, schedule, suffer
+from bench.cluster import ScaledOut, Shape, scaled_out
+from bench.faults import Course, Fault, Targets, schedule, suffer
 from bench.fleets import CLOCKS, GOOD, Fleets, bad_models, files_of
 from bench.node import wait_until
 from bench.oracle import Account, Release
@@ -34,12 +36,14 @@ from wire.desired import DAY_MS
 from wire.errors import PermanentError, TransientError
 
 PARTITIONS: Final = 2  # so that markers of several must meet
-PARTS: Final = ("service", "store")
-PROXIES: Final = ("ingest", "store")
 RESTART_S_MAX: Final = 5.0
 _KILLS_PER_WAVE: Final = 100
 _QUIET_S: Final = 120.0
 _STEADY_S: Final = 3.0
+_HORIZON_MS: Final = 7 * DAY_MS
+_TICK_S: Final = 0.25
+Mode = Literal["embedded", "kafka"]
+World = ChaosNode | ScaledOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,28 @@ class Plan:
     phones: int = 4_000  # of each model
     fault: str = "errors"  # found after some 800 phones: kills are the matter here
     rollback_s_max: float = 90.0  # after the last fault
+    mode: Mode = "embedded"
+    shape: Shape = field(default_factory=Shape)  # of mode kafka
 
     @property
     def waves(self) -> int:
         """Bad releases, spread over the run."""
         return max(1, self.kills // _KILLS_PER_WAVE)
 
+    @property
+    def targets(self) -> Targets:
+        """What may be hurt."""
+        if self.mode == "embedded":
+            parts = ("service", "store")
+            return Targets(parts, parts, ("ingest", "store"), has_disk=True)
+        ours = self.shape.parts()
+        doors = [name for name in ours if name.startswith("ingest")]
+        brokers = [f"broker-{i}" for i in range(self.shape.brokers)]
+        return Targets([*ours, *brokers, "store"], [*ours, "store"], [*doors, "store"])
+
     def schedule(self) -> list[Fault]:
         """All faults; equal seeds, equal schedules."""
-        return schedule(
-            self.seed, self.kills, parts=PARTS, proxies=PROXIES, pause_s=self.seconds_between
-        )
+        return schedule(self.seed, self.kills, targets=self.targets, pause_s=self.seconds_between)
 
 
 @dataclass(slots=True)
@@ -93,6 +108,7 @@ class ChaosResult:
     answers: dict[str, int] = field(default_factory=dict)
     restart_seconds_max: float = 0.0
     restart_seconds_median: float = 0.0
+    restart_cpu_seconds_max: float = 0.0  # what the new life had spent then: no neighbour is in it
     live_seconds_max: float = 0.0
     drain_seconds_max: float = 0.0
     drains_unclean: int = 0
@@ -123,6 +139,7 @@ class ChaosResult:
         self.faults = dict(sorted(course.faults.items()))
         self.restart_seconds_max = round(restarts[-1], 2)
         self.restart_seconds_median = round(restarts[len(restarts) // 2], 2)
+        self.restart_cpu_seconds_max = round(max(course.restart_cpu_seconds, default=0.0), 2)
         self.live_seconds_max = round(course.live_seconds_max, 2)
         self.drain_seconds_max = round(course.drain_seconds_max, 2)
         self.drains_unclean = course.drains_unclean
@@ -151,37 +168,60 @@ class ChaosResult:
 
 
 def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
-    """The whole experiment on one node, in a new folder."""
+    """The whole experiment on a new system, in a new folder."""
     bad = bad_models(plan.waves)
-    result = ChaosResult(plan.seed, commits_expected=len(bad))
-    with chaos_node(root, files_of(bad), partitions=PARTITIONS, tick_s=0.25) as world:
-        keys = {model.app_id: world.key(model.app_id) for model in (GOOD, *bad)}
-        port = world.proxies["ingest"].port
-        fleets = Fleets((port,), bad, plan.phones, plan.fault, plan.seed, keys)
-        world.refusals = lambda: fleets.full
-        fleets.start_good()
-        wait_until(lambda: all(world.decided()), timeout_s=_QUIET_S, what="a first window")
-        try:
-            result.take_course(_suffer(plan, world, fleets, tell))
-            _wait_for_rollbacks(plan, world, fleets, tell)
-            tell("quiet: waiting until everything is acknowledged and stored")
-            fleets.quiet()
-            wait_until(lambda: fleets.is_done, timeout_s=_QUIET_S, what="all acknowledged")
-        finally:
-            account = fleets.stop()
-        store = world.client()
-        result.take_counts(account, settled_counts(store, world.revive, account))
-        result.balance_difference = queries.mass_balance(store)["difference"]
-        store.close()
-        result.commits = len(rollback_commits(world.gitops))
-        folder = world.folder
+    files = files_of(bad)
+    result = ChaosResult(plan.seed, plan.mode, commits_expected=len(bad))
+    if plan.mode == "kafka":
+        with scaled_out(root, files, plan.shape, tick_s=_TICK_S) as cluster:
+            _live(plan, cluster, cluster.doors(), result, tell)
+            result.drains_unclean += cluster.stop_parts()
+            tell("replaying what the broker holds")
+            result.take_comparison(
+                compare_kafka(cluster, window_ms=CLOCKS.window_ms, horizon_ms=_HORIZON_MS)
+            )
+        return result
+    with chaos_node(root, files, partitions=PARTITIONS, tick_s=_TICK_S) as node:
+        _live(plan, node, (node.proxies["ingest"].port,), result, tell)
+        folder = node.folder
     tell("replaying the surviving log")
-    same = compare(folder, partitions=PARTITIONS, window_ms=CLOCKS.window_ms, horizon_ms=7 * DAY_MS)
-    result.take_comparison(same)
+    result.take_comparison(
+        compare(folder, partitions=PARTITIONS, window_ms=CLOCKS.window_ms, horizon_ms=_HORIZON_MS)
+    )
     return result
 
 
-def _suffer(plan: Plan, world: ChaosNode, fleets: Fleets, tell: Callable[[str], None]) -> Course:
+def _live(
+    plan: Plan,
+    world: World,
+    doors: tuple[int, ...],
+    result: ChaosResult,
+    tell: Callable[[str], None],
+) -> None:
+    """Load, faults, the quiet phase, and the accounts."""
+    bad = bad_models(plan.waves)
+    keys = {model.app_id: world.key(model.app_id) for model in (GOOD, *bad)}
+    fleets = Fleets(doors, bad, plan.phones, plan.fault, plan.seed, keys)
+    world.refusals = lambda: fleets.full
+    fleets.start_good()
+    try:
+        mark = world.mark()
+        wait_until(lambda: world.is_past(mark), timeout_s=_QUIET_S, what="a first window")
+        result.take_course(_suffer(plan, world, fleets, tell))
+        _wait_for_rollbacks(plan, world, fleets, tell)
+        tell("quiet: waiting until everything is acknowledged and stored")
+        fleets.quiet()
+        wait_until(lambda: fleets.is_done, timeout_s=_QUIET_S, what="all acknowledged")
+    finally:
+        account = fleets.stop()
+    store = world.client()
+    result.take_counts(account, settled_counts(store, world.revive, account))
+    result.balance_difference = queries.mass_balance(store)["difference"]
+    store.close()
+    result.commits = len(rollback_commits(world.gitops))
+
+
+def _suffer(plan: Plan, world: World, fleets: Fleets, tell: Callable[[str], None]) -> Course:
     faults = plan.schedule()
     each = len(faults) / plan.waves
 
@@ -193,7 +233,7 @@ def _suffer(plan: Plan, world: ChaosNode, fleets: Fleets, tell: Callable[[str], 
     return suffer(faults, world, before=before, tell=tell)
 
 
-def _rest(world: ChaosNode, fleets: Fleets) -> int:
+def _rest(world: World, fleets: Fleets) -> int:
     """Phones whose release has been rolled back may rest; how many releases have been."""
     commits = rollback_commits(world.gitops)
     words = {word for commit in commits for word in commit.subject.split()}
@@ -202,7 +242,7 @@ def _rest(world: ChaosNode, fleets: Fleets) -> int:
 
 
 def _wait_for_rollbacks(
-    plan: Plan, world: ChaosNode, fleets: Fleets, tell: Callable[[str], None]
+    plan: Plan, world: World, fleets: Fleets, tell: Callable[[str], None]
 ) -> None:
     """The bad releases must be found; faults only delay it."""
     tell("waiting for the rollback of every bad release")
@@ -256,7 +296,8 @@ def _counted(store: Client) -> Counter[Release]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 if every promise held."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mode", choices=("embedded",), default="embedded")
+    parser.add_argument("--mode", choices=("embedded", "kafka"), default="embedded")
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of mode kafka")
     parser.add_argument("--kills", type=int, default=30, help="kill -9; other faults come on top")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -266,9 +307,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     low, high = given.seconds_between
-    plan = Plan(given.seed, given.kills, (low, high))
+    shape = Shape(brokers=given.brokers)
+    plan = Plan(given.seed, given.kills, (low, high), mode=given.mode, shape=shape)
     tell = Console(stderr=True, highlight=False).print
-    tell(f"seed {plan.seed}: {plan.kills} kills")
+    tell(f"seed {plan.seed}: {plan.kills} kills, {plan.mode}")
     if given.dir:
         given.dir.mkdir(parents=True)
         result = run(plan, given.dir, tell)

@@ -74,6 +74,18 @@ class ChaosNode:
             found = dict(state.execute("SELECT partition, next_offset FROM position").fetchall())
         return [int(found.get(p, 0)) for p in range(self.partitions)]
 
+    def mark(self) -> Sequence[int]:
+        """The log's ends."""
+        return self.ends()
+
+    def is_past(self, mark: Sequence[int]) -> bool:
+        """Whether all partitions are decided beyond it: a window closes by a newer record."""
+        return all(at >= max(end, 1) for at, end in zip(self.decided(), mark, strict=True))
+
+    def has_taken(self, part: str, mark: Sequence[int]) -> bool:
+        """A node's parts are at work again when windows are decided and stored."""
+        return self.is_past(mark)
+
     def refused(self) -> int:
         """How often uploads were answered with 503 so far."""
         return self.refusals()

@@ -1,5 +1,6 @@
 """What chaos does to a running system, drawn from one seed, and how it is done."""
 
+import contextlib
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 
 from bench.fault_proxy import FaultProxy, Mode
+from bench.processes import cpu_seconds
 
 Kind = Literal["kill", "stop", "term", "latency", "reset", "half_open", "blackhole", "disk_full"]
 
@@ -62,13 +64,16 @@ class World(Protocol):
         """The process of a part."""
 
     def revive(self) -> bool:
-        """Start what has ended, and wait until it is ready; True if something had."""
+        """Start what has ended; True if something had."""
 
-    def ends(self) -> Sequence[int]:
-        """By partition: the offset that the log's next record will get."""
+    def mark(self) -> Sequence[int]:
+        """How far the road has come in: records or time, by partition."""
 
-    def decided(self) -> Sequence[int]:
-        """By partition: the offset before which everything is decided and stored."""
+    def is_past(self, mark: Sequence[int]) -> bool:
+        """Whether all that came in before this mark, and more, is decided and stored."""
+
+    def has_taken(self, part: str, mark: Sequence[int]) -> bool:
+        """Whether this part's newest life has finished its first segment."""
 
     def fill_disk(self) -> None:
         """Leave less than the reserve."""
@@ -88,6 +93,7 @@ class Course:
     faults: Counter[str] = field(default_factory=Counter)
     stuck: int = 0
     restart_seconds: list[float] = field(default_factory=list)
+    restart_cpu_seconds: list[float] = field(default_factory=list)
     live_seconds_max: float = 0.0
     drain_seconds_max: float = 0.0
     drains_unclean: int = 0
@@ -95,41 +101,55 @@ class Course:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What may be hurt: every part may be killed, some can be told to end, some keep files."""
+
+    parts: Sequence[str]
+    drained: Sequence[str]
+    proxies: Sequence[str]
+    has_disk: bool = False
+
+    def of(self, kind: Kind) -> Sequence[str]:
+        """The targets of one kind of fault."""
+        match kind:
+            case "kill" | "stop":
+                return self.parts
+            case "term":
+                return self.drained
+            case "disk_full":
+                return ("",)
+            case _:
+                return self.proxies
+
+
 def schedule(
-    seed: int,
-    kills: int,
-    *,
-    parts: Sequence[str],
-    proxies: Sequence[str],
-    pause_s: tuple[float, float],
+    seed: int, kills: int, *, targets: Targets, pause_s: tuple[float, float]
 ) -> list[Fault]:
     """`kills` kill -9 of any part and about a third as many other faults; equal seeds, equal lists.
 
     With ten kills or more every kind of fault comes at least once.
     """
     rng = np.random.default_rng(seed)
-    weights = [weight for _, weight in _OTHERS]
-    drawn = rng.choice(len(_OTHERS), int(kills * OTHER_SHARE), p=weights)
-    others: list[Kind] = [_OTHERS[int(i)][0] for i in drawn]
+    kinds = [kind for kind, _ in _OTHERS if targets.has_disk or kind != "disk_full"]
+    weights = np.array([weight for kind, weight in _OTHERS if kind in kinds])
+    drawn = rng.choice(len(kinds), int(kills * OTHER_SHARE), p=weights / weights.sum())
+    others = [kinds[int(i)] for i in drawn]
     if kills >= _EVERY_KIND_FROM:
-        others += [kind for kind, _ in _OTHERS if kind not in others]
+        others += [kind for kind in kinds if kind not in others]
     kill: Kind = "kill"
-    kinds = [kill] * kills + others
-    order = rng.permutation(len(kinds))
-    return [_drawn(kinds[i], rng, parts, proxies, pause_s) for i in order]
+    every = [kill] * kills + others
+    order = rng.permutation(len(every))
+    return [_drawn(every[i], rng, targets, pause_s) for i in order]
 
 
 def _drawn(
-    kind: Kind,
-    rng: np.random.Generator,
-    parts: Sequence[str],
-    proxies: Sequence[str],
-    pause_s: tuple[float, float],
+    kind: Kind, rng: np.random.Generator, targets: Targets, pause_s: tuple[float, float]
 ) -> Fault:
-    targets = parts if kind in {"kill", "stop", "term"} else proxies
+    names = targets.of(kind)
     return Fault(
         kind,
-        "" if kind == "disk_full" else targets[int(rng.integers(len(targets)))],
+        names[int(rng.integers(len(names)))],
         float(rng.uniform(*pause_s)),
         float(rng.uniform(*_HOLD_S)),
         float(rng.uniform(*_LATENCY_S)),
@@ -149,23 +169,35 @@ def suffer(
     for number, fault in enumerate(faults, 1):
         before(number)
         time.sleep(fault.pause_s)
-        ends = world.ends()
+        mark = world.mark()
         course.faults[str(fault)] += 1
         struck_s = _strike(fault, world, course)
-        if world.revive() and fault.kind != "kill":
-            tell(f"a part had ended after {fault}")
-        ready_s = time.monotonic() - struck_s
-        said = f"fault {number}/{len(faults)}: {fault}, ready after {ready_s:.1f} s"
-        if not fault.is_hasty:
-            live_s = _live_again(world, ends, struck_s)
-            said += f", decided on after {live_s:.1f} s"
-            course.live_seconds_max = max(course.live_seconds_max, live_s)
-            course.stuck += live_s >= STUCK_S
-            if fault.kind == "kill":
-                course.restart_seconds.append(live_s)
+        world.revive()
+        said = f"fault {number}/{len(faults)}: {fault}"
+        if fault.is_hasty:
+            said += ", and on"
+        else:
+            said += _recover(fault, world, course, mark, struck_s)
         tell(said)
     course.seconds = time.monotonic() - began_s
     return course
+
+
+def _recover(
+    fault: Fault, world: World, course: Course, mark: Sequence[int], struck_s: float
+) -> str:
+    """Wait until the system lives again; how long that took, in words."""
+    said = ""
+    if fault.kind == "kill":
+        taken_s = _until(world, lambda: world.has_taken(fault.target, mark), struck_s)
+        course.restart_seconds.append(taken_s)
+        with contextlib.suppress(OSError):  # it was ended meanwhile
+            course.restart_cpu_seconds.append(cpu_seconds(world.popen(fault.target).pid))
+        said = f", at work after {taken_s:.1f} s"
+    live_s = _until(world, lambda: world.is_past(mark), struck_s)
+    course.live_seconds_max = max(course.live_seconds_max, live_s)
+    course.stuck += live_s >= STUCK_S
+    return f"{said}, decided on after {live_s:.1f} s"
 
 
 def _strike(fault: Fault, world: World, course: Course) -> float:
@@ -218,13 +250,10 @@ def _fill(world: World, course: Course) -> None:
         world.free_disk()
 
 
-def _live_again(world: World, ends: Sequence[int], since_s: float) -> float:
-    """Seconds until all that the log held before the fault is decided, in every partition.
-
-    A window that closes needs a newer record, so this includes the first segment of the new life.
-    """
+def _until(world: World, done: Callable[[], bool], since_s: float) -> float:
+    """Seconds since then until it is done; `STUCK_S` or more: it never was."""
     while (took_s := time.monotonic() - since_s) < STUCK_S:
-        if all(at >= end for at, end in zip(world.decided(), ends, strict=True)):
+        if done():
             break
         world.revive()
         time.sleep(_LOOK_S)

@@ -116,7 +116,7 @@ def _capacity(plan: Plan, node: ChaosNode, url: str, key: str) -> float:
         began_s = time.monotonic()
         sending.send()
         ends = node.ends()
-        wait_until(lambda: _is_decided(node, ends), timeout_s=300, what="the last window")
+        wait_until(lambda: node.is_past(ends), timeout_s=300, what="the last window")
     return plan.uploads / (time.monotonic() - began_s - plan.window_ms / 2000)
 
 
@@ -139,14 +139,10 @@ def _be_away(plan: Plan, node: ChaosNode, outage: Outage) -> None:
         ends.append((now_s, node.ends()))
         while len(ends) > 1 and ends[1][0] <= now_s - usual_s:
             ends.pop(0)
-        return ends[0][0] <= now_s - usual_s and _is_decided(node, ends[0][1])
+        return ends[0][0] <= now_s - usual_s and node.is_past(ends[0][1])
 
     wait_until(caught_up, timeout_s=120 + 5 * plan.outage_s, what="the store to be caught up")
     outage.caught_up_s = time.monotonic() - back_s
-
-
-def _is_decided(node: ChaosNode, ends: Sequence[int]) -> bool:
-    return all(at >= end for at, end in zip(node.decided(), ends, strict=True))
 
 
 def _stored(node: ChaosNode, wanted: int, plan: Plan) -> int:

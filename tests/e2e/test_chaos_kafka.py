@@ -1,0 +1,43 @@
+"""Ten kills of brokers, doors, workers and store under load, over real Kafka."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from bench.broker import BrokerUnavailableError
+from bench.chaos import Plan, run
+from tests.kafka_fixtures import without_broker
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_part_of_a_cluster_is_killed_sooner_or_later() -> None:
+    plan = Plan(seed=1, kills=100, mode="kafka")
+
+    killed = {fault.target for fault in plan.schedule() if fault.kind == "kill"}
+
+    assert killed == {
+        *("ingest-0", "ingest-1", "summarise-0", "summarise-1", "decide-0", "act-0"),
+        *("broker-0", "store"),
+    }
+
+
+@pytest.mark.timeout(400)
+def test_what_was_acknowledged_survives_every_fault_of_a_cluster(tmp_path: Path) -> None:
+    plan = Plan(seed=1, kills=10, seconds_between=(0.1, 0.6), phones=2_000, mode="kafka")
+
+    try:
+        result = run(plan, tmp_path, print)
+    except BrokerUnavailableError as error:
+        without_broker(error)
+
+    said = asdict(result)
+    assert result.acknowledged > 10_000, said
+    assert result.retries > 0, "no upload met a server that was away: this proves nothing"
+    assert (result.lost, result.doubled, result.verdicts_differing) == (0, 0, 0), said
+    assert result.evidence_equal, said
+    assert result.verdicts > 0, said
+    assert result.balance_difference == 0, said
+    assert result.commits == 1, said
+    assert result.stuck == 0, said
