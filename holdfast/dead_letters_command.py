@@ -1,18 +1,21 @@
 """``holdfast dead-letters``: list, export and replay the records that could not be read.
 
 A replay of an embedded node is a request in its state store, taken by the running service within
-a moment, or at its next start: the log has one writer, and it is not this command.
+a moment, or at its next start: the log has one writer, and it is not this command. With Kafka the
+command appends to the topic itself.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
 from holdfast.config import load
 from holdfast.folder import Folder
+from holdfast.kafka_settings import kafka_settings
 from streams.dead_letters import Letter, entry_of
+from streams.kafka.dead_letters import KafkaLetters
 from streams.state import StateStore
 from wire.errors import PermanentError
 
@@ -34,8 +37,16 @@ class Letters(Protocol):
 
 @contextmanager
 def open_letters(directory: Path | None) -> Iterator[Letters]:
-    """The letters of a node's folder. Raises PermanentError ``folder_empty`` if it holds none."""
-    folder = Folder(load(dir=directory).dir)
+    """The letters of the topic if a broker is named, else of a node's folder.
+
+    Raises PermanentError ``folder_empty`` if the folder holds no node.
+    """
+    settings = load(dir=directory)
+    if settings.kafka_bootstrap:
+        with closing(KafkaLetters(kafka_settings(settings))) as letters:
+            yield letters
+        return
+    folder = Folder(settings.dir)
     if not folder.state.exists():
         raise PermanentError(
             "folder_empty", f"{folder.root} holds no node", accepted="a folder of holdfast up"
@@ -99,7 +110,7 @@ def replay_text(done: dict[str, object]) -> str:
     refused = done["refused"]
     assert isinstance(refused, list)  # noqa: S101  # made above
     lines = [f"refused {x['partition']}:{x['offset']}  {x['code']}: {x['detail']}" for x in refused]
-    return "\n".join([*lines, f"{done['requested']} will be appended by the node"])
+    return "\n".join([*lines, f"{done['requested']} to be appended (by a node: when it runs)"])
 
 
 def name_of(letter: Letter) -> str:

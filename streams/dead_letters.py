@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
-from streams.log.base import Append, EmbeddedLog
+from streams.log.base import Append, EmbeddedLog, Log
 from streams.summarise import DeadLetter
 from wire.errors import PermanentError
 from wire.segment import Kind, decode
@@ -49,6 +49,16 @@ class Request:
     offset: int
     payload: bytes
     tried_from: int | None
+
+
+class Notes(Protocol):
+    """Remembers, durably, how far the replay of a letter has come."""
+
+    def trying(self, request: Request, end: int) -> None:
+        """The bytes are about to be appended at or after offset `end` of their partition."""
+
+    def replayed(self, request: Request) -> None:
+        """The bytes are in the log."""
 
 
 class DeadLetters:
@@ -181,17 +191,25 @@ def replay_requested(letters: DeadLetters, log: EmbeddedLog) -> int:
     done = 0
     for request in letters.requested():
         try:
-            entry = entry_of(request.partition, request.payload)
+            append_once(letters, request, log)
         except PermanentError:
             letters.refuse(request)
-            continue
-        if request.tried_from is None:
-            letters.trying(request, log.end(request.partition))
-        if request.tried_from is None or not _is_in_log(request, request.tried_from, log):
-            log.append([entry])
-        letters.replayed(request)
-        done += 1
+        else:
+            done += 1
     return done
+
+
+def append_once(notes: Notes, request: Request, log: Log) -> None:
+    """Append mended bytes unless they lie in the log since the first try, and note it.
+
+    Raises PermanentError ``segment_undecodable`` before anything is written.
+    """
+    entry = entry_of(request.partition, request.payload)
+    if request.tried_from is None:
+        notes.trying(request, log.end(request.partition))
+    if request.tried_from is None or not _is_in_log(request, request.tried_from, log):
+        log.append([entry])
+    notes.replayed(request)
 
 
 def entry_of(partition: int, payload: bytes) -> Append:
@@ -201,7 +219,7 @@ def entry_of(partition: int, payload: bytes) -> Append:
     return Append(partition, payload, segment.arrived_ms, ids)
 
 
-def _is_in_log(request: Request, start: int, log: EmbeddedLog) -> bool:
+def _is_in_log(request: Request, start: int, log: Log) -> bool:
     at = max(start, log.start(request.partition))
     while records := log.read(request.partition, at, bytes_max=_READ_BYTES):
         if any(record.payload == request.payload for record in records):

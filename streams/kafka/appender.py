@@ -43,7 +43,13 @@ class Appender:
         try:
             with lost_connection():
                 for r in records:
-                    sent = await sender.send(topic, r.value, key=r.key, partition=r.partition)
+                    sent = await sender.send(
+                        topic,
+                        r.value,
+                        key=r.key,
+                        partition=r.partition,
+                        headers=list(r.headers),
+                    )
                     sent.add_done_callback(_look_at)  # all may fail, the first is reported
                     waiting.append(sent)
                 return [done.offset for done in await asyncio.gather(*waiting)]

@@ -159,6 +159,18 @@ def test_batch_ids_survive_a_trim_and_are_forgotten_by_time(embedded: EmbeddedLo
     assert list(embedded.batch_ids(0, before=3, since_ms=0)) == [(20, ID_B)]
 
 
+def test_batch_ids_of_records_that_could_not_be_read_are_dropped(embedded: EmbeddedLog) -> None:
+    embedded.append(
+        [Append(0, b"a", 10, ID_A), Append(0, b"b", 20, ID_B), Append(1, b"c", 30, ID_A)]
+    )
+
+    embedded.drop_batch_ids(0, [0, 7])
+
+    assert list(embedded.batch_ids(0, before=2, since_ms=0)) == [(20, ID_B)]
+    assert list(embedded.batch_ids(1, before=1, since_ms=0)) == [(30, ID_A)]
+    assert [r.payload for r in embedded.read(0, 0, bytes_max=100)] == [b"a", b"b"]
+
+
 def test_batch_ids_of_records_still_held_are_never_forgotten(embedded: EmbeddedLog) -> None:
     embedded.append([Append(0, b"x", 10, ID_A)])
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,7 +59,10 @@ def in_the_log(settings: KafkaSettings, partition: int) -> list[bytes]:
 
 
 def test_a_letter_is_listed_once_and_replayed_once(
-    settings: KafkaSettings, letters: KafkaLetters
+    settings: KafkaSettings,
+    letters: KafkaLetters,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     good = segment(1)
     twice = letter(1, 7, good)
@@ -75,7 +79,10 @@ def test_a_letter_is_listed_once_and_replayed_once(
     assert again["requested"] == 0
     assert in_the_log(settings, 1) == [good]
     assert in_the_log(settings, 0) == []
-    with closing(KafkaLetters(settings)) as later:
+    monkeypatch.setenv("HOLDFAST_KAFKA_BOOTSTRAP", settings.bootstrap)
+    monkeypatch.setenv("HOLDFAST_KAFKA_PREFIX", settings.prefix)
+    monkeypatch.setenv("HOLDFAST_PARTITIONS", str(PARTITIONS))
+    with command.open_letters(tmp_path) as later:
         assert [(x.partition, x.is_replayed) for x in later.listed()] == [(0, False), (1, True)]
 
 

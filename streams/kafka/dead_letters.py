@@ -1,0 +1,138 @@
+"""Dead letters in their topic, and what was done about them: notes in the same topic.
+
+A note has the key of its letter. ``trying`` says from which offset on the mended bytes may lie in
+the log, ``replayed`` that they do: a replay that died between the two is settled by looking.
+One replay at a time: two commands at once could both append, and only uploads are told apart then.
+"""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from streams.dead_letters import Letter, Request, append_once
+from streams.kafka.appender import Appender, Outgoing
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.loop_thread import LoopThread
+from streams.kafka.partition_reader import PartitionReader
+from streams.kafka.topics import DEAD_LETTERS
+from streams.log.kafka import KafkaLog
+
+_T = TypeVar("_T")
+_READ_BYTES: Final = 8 << 20
+_TIMEOUT_S: Final = 60.0
+_TRYING, _REPLAYED = "trying", "replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A letter, where its bytes lie in our topic, and where a replay began."""
+
+    letter: Letter
+    at: int
+    tried_from: int | None = None
+
+
+class KafkaLetters:
+    """Lists and replays; satisfies the commands' `Letters`. Call `close` in the end.
+
+    Raises TransientError ``kafka_away``: ask again, what was replayed is not replayed twice.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._topic = settings.topic(DEAD_LETTERS)
+        self._thread = LoopThread("dead-letters")
+        self._log = KafkaLog(settings, client_id="holdfast-replay")
+        self._appender: Appender | None = None
+        self._found: dict[tuple[int, int], _Found] = {}
+
+    def listed(self) -> list[Letter]:
+        """Every letter that the topic still holds, by partition and offset.
+
+        `log_time_ms` is when the broker took it.
+        """
+        self._found = self._call(self._read())
+        return [self._found[place].letter for place in sorted(self._found)]
+
+    def payload(self, partition: int, offset: int) -> bytes:
+        """The bytes as they were read. The letter must have been listed."""
+        return self._call(self._payload(self._found[partition, offset].at))
+
+    def request(self, partition: int, offset: int, payload: bytes) -> bool:
+        """Append these bytes in place of a listed letter; False if that was done before."""
+        found = self._found[partition, offset]
+        if found.letter.is_replayed:
+            return False
+        append_once(self, Request(partition, offset, payload, found.tried_from), self._log)
+        return True
+
+    def trying(self, request: Request, end: int) -> None:
+        """Note that the bytes are about to be appended at or after offset `end`."""
+        self._note(request, _TRYING, b"%d" % end)
+
+    def replayed(self, request: Request) -> None:
+        """Note that the bytes are in the log."""
+        self._note(request, _REPLAYED, b"")
+        place = request.partition, request.offset
+        found = self._found[place]
+        self._found[place] = replace(found, letter=replace(found.letter, is_replayed=True))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._log.close()
+        if self._appender is not None:
+            self._call(self._appender.close())
+        self._thread.close()
+
+    def _note(self, request: Request, what: str, value: bytes) -> None:
+        key = b"%d:%d" % (request.partition, request.offset)
+        self._call(self._append(Outgoing(0, b"", key, ((what, value),))))
+
+    async def _append(self, note: Outgoing) -> None:
+        if self._appender is None:
+            self._appender = Appender(self._settings, "holdfast-dead-letters")
+        await self._appender.append(self._topic, [note])
+
+    async def _payload(self, at: int) -> bytes:
+        reader = PartitionReader(self._settings, self._topic, 0)
+        await reader.start()
+        try:
+            (record,) = await reader.read(at, until=at + 1, bytes_max=1)
+        finally:
+            await reader.close()
+        return bytes(record.value)
+
+    async def _read(self) -> dict[tuple[int, int], _Found]:
+        found: dict[tuple[int, int], _Found] = {}
+        reader = PartitionReader(self._settings, self._topic, 0)
+        await reader.start()
+        try:
+            async for record in reader.all_until(await reader.end(), bytes_max=_READ_BYTES):
+                _take(found, record)
+        finally:
+            await reader.close()
+        return found
+
+    def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return self._thread.call(work, timeout_s=_TIMEOUT_S)
+
+
+def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: ANN401  # aiokafka's
+    headers = dict(record.headers)
+    partition, _, offset = record.key.decode().partition(":")
+    place = int(partition), int(offset)
+    if "code" in headers:  # a letter that a second worker buried as well stays what it is
+        letter = Letter(
+            *place,
+            code=headers["code"].decode(),
+            size_bytes=len(record.value),
+            log_time_ms=record.timestamp,
+            is_replayed=False,
+        )
+        found.setdefault(place, _Found(letter, record.offset))
+    elif place in found:  # else retention has taken the letter and left the note
+        known = found[place]
+        if _TRYING in headers:
+            found[place] = replace(known, tried_from=int(headers[_TRYING]))
+        elif _REPLAYED in headers:
+            found[place] = replace(known, letter=replace(known.letter, is_replayed=True))
