@@ -1,7 +1,8 @@
 """Log time of a partition: the running maximum of arrival, safe from one clock that jumps.
 
-A jump of more than five minutes ahead is held back until a second writer agrees or the same writer
-has ticked on for thirty seconds: one ingest clock in 2099 must not close every window for good.
+A jump of more than five minutes ahead is held back until a second writer agrees, or the same writer
+has ticked on for thirty seconds and nobody has told another time meanwhile: one ingest clock in
+2099 must not close every window for good, however long it stays there.
 """
 
 from dataclasses import dataclass
@@ -25,8 +26,7 @@ class LogTime:
             self.now_ms = arrived_ms
         elif arrived_ms - self.now_ms <= JUMP_MS:
             self.now_ms = max(self.now_ms, arrived_ms)
-            if writer == self._jump_writer:
-                self._jump_writer = ""  # its clock came back
+            self._jump_writer = ""  # its clock came back, or somebody else's says that it is wrong
         elif self._confirmed(arrived_ms, writer):
             self.now_ms = arrived_ms
             self._jump_writer = ""
