@@ -69,8 +69,11 @@ class Summariser:
         """Take records in; the windows that they closed, oldest first."""
         closed: list[Closed] = []
         for record in records:
+            if given_up := self._given_up.get(record.offset):
+                self._bury(record, given_up)
+                continue
             try:
-                segment = self._decoded(record)
+                segment = decode(record.payload)
             except PermanentError as error:
                 self._bury(record, error.code)
                 continue
@@ -81,11 +84,6 @@ class Summariser:
     def remember(self, ids: Iterable[tuple[int, bytes]]) -> None:
         """Rebuild the dedup index from the log's (arrived_ms, ids), oldest first."""
         self.dedup.restore(ids, now_ms=self._log_time.now_ms)
-
-    def _decoded(self, record: Record) -> Segment:
-        if code := self._given_up.get(record.offset):
-            raise PermanentError(code, "replaced by a replay")
-        return decode(record.payload)
 
     def _bury(self, record: Record, code: str) -> None:
         self.dead_letters.append(DeadLetter(record, code, self._log_time.now_ms))
