@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -29,6 +29,7 @@ from bench.fleets import CLOCKS, GOOD, Fleets, bad_models, files_of
 from bench.node import wait_until
 from bench.oracle import Account, Release
 from bench.replayed import Comparison, compare
+from bench.scenarios import SCENARIOS
 from holdfast.example_repo import rollback_commits
 from store import queries
 from store.client import Client
@@ -58,6 +59,7 @@ class Plan:
     rollback_s_max: float = 90.0  # after the last fault
     mode: Mode = "embedded"
     shape: Shape = field(default_factory=Shape)  # of mode kafka
+    scenario: str = ""  # of mode kafka: instead of accidents
 
     @property
     def waves(self) -> int:
@@ -207,7 +209,7 @@ def _live(
     try:
         mark = world.mark()
         wait_until(lambda: world.is_past(mark), timeout_s=_QUIET_S, what="a first window")
-        result.take_course(_suffer(plan, world, fleets, tell))
+        result.take_course(_undergo(plan, world, fleets, tell))
         _wait_for_rollbacks(plan, world, fleets, tell)
         tell("quiet: waiting until everything is acknowledged and stored")
         fleets.quiet()
@@ -219,6 +221,17 @@ def _live(
     result.balance_difference = queries.mass_balance(store)["difference"]
     store.close()
     result.commits = len(rollback_commits(world.gitops))
+
+
+def _undergo(plan: Plan, world: World, fleets: Fleets, tell: Callable[[str], None]) -> Course:
+    """The accidents of the schedule, or the scenario."""
+    if not plan.scenario:
+        return _suffer(plan, world, fleets, tell)
+    assert isinstance(world, ScaledOut), "scenarios are of clusters"  # noqa: S101
+    course = Course()
+    fleets.start_next_bad()
+    SCENARIOS[plan.scenario][0](world, course, tell)
+    return course
 
 
 def _suffer(plan: Plan, world: World, fleets: Fleets, tell: Callable[[str], None]) -> Course:
@@ -298,6 +311,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mode", choices=("embedded", "kafka"), default="embedded")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of mode kafka")
+    parser.add_argument(
+        "--scenario", choices=SCENARIOS, default="", help="of mode kafka: instead of accidents"
+    )
     parser.add_argument("--kills", type=int, default=30, help="kill -9; other faults come on top")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -307,10 +323,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     low, high = given.seconds_between
-    shape = Shape(brokers=given.brokers)
-    plan = Plan(given.seed, given.kills, (low, high), mode=given.mode, shape=shape)
+    if given.scenario:
+        given.mode, given.kills = "kafka", 0
+    shape = SCENARIOS[given.scenario][1] if given.scenario else Shape()
+    plan = Plan(
+        given.seed,
+        given.kills,
+        (low, high),
+        mode=given.mode,
+        shape=replace(shape, brokers=given.brokers),
+        scenario=given.scenario,
+    )
     tell = Console(stderr=True, highlight=False).print
-    tell(f"seed {plan.seed}: {plan.kills} kills, {plan.mode}")
+    tell(f"seed {plan.seed}: {plan.scenario or f'{plan.kills} kills'}, {plan.mode}")
     if given.dir:
         given.dir.mkdir(parents=True)
         result = run(plan, given.dir, tell)

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     processing_guarantee: str = Field(
         default="at_least_once", description="anything else is refused: see docs/decisions"
     )
+    clock_offset_ms: int = Field(
+        default=0, description="for tests of wrong clocks: added to the time of `holdfast ingest`"
+    )
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="a worker's health and metrics; 0 = none"
     )

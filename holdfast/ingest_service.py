@@ -14,7 +14,7 @@ import threading
 from functools import partial
 
 from actions.desired_files import BrokenManifestsError
-from holdfast.clock import now_ms
+from holdfast.clock import wrong_by
 from holdfast.config import Settings
 from holdfast.doors import make_receiver, serve_settings
 from holdfast.folder import Folder
@@ -39,16 +39,17 @@ class IngestService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kafka = kafka_settings(settings)
+        self._now_ms = wrong_by(settings.clock_offset_ms)
         folder = Folder(settings.dir)
         folder.create()
-        self._keys = KeyFile(folder.keys, now_ms=now_ms)
+        self._keys = KeyFile(folder.keys, now_ms=self._now_ms)
         self._releases = ReleaseConfigs(load_or_make(folder.signing / "release-config.pem"))
         self._watch = DesiredWatch(
             # each process has a clone of its own: the folder may be shared
             repository_of(settings, folder, f"watch-{settings.writer}"),
             None,
             settings.writer,
-            now_ms,
+            self._now_ms,
             _report_broken,
         )
         self._quit = threading.Event()
@@ -72,7 +73,7 @@ class IngestService:
         control.start()
         try:
             await serve(
-                make_receiver(self._settings, log, self._watch, now_ms),
+                make_receiver(self._settings, log, self._watch, self._now_ms),
                 keys=self._keys,
                 releases=self._releases,
                 settings=serve_settings(self._settings),
