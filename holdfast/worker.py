@@ -89,9 +89,7 @@ class Worker:
         clocks = await self._clocks()
         if clocks is None:
             return None
-        if self._name == "summarise":
-            return self._summarise(clocks)
-        return await self._decide(clocks)
+        return self._summarise(clocks) if self._name == "summarise" else self._decide(clocks)
 
     def _summarise(self, clocks: Clocks) -> Stage:
         from streams.faust_summarise import Summarising
@@ -102,19 +100,20 @@ class Worker:
         dedup.mkdir(exist_ok=True)
         return Summarising(topics, clocks, self._meter, dedup)
 
-    async def _decide(self, clocks: Clocks) -> Stage | None:
+    def _decide(self, clocks: Clocks) -> Stage:
         from holdfast.folder import Folder
         from holdfast.outside import open_writer
         from streams.faust_decide import Deciding
 
         folder = Folder(self._settings.dir)
-        sink = await self._until_there(
-            lambda: asyncio.to_thread(open_writer, self._settings, folder, now_ms())
+        return Deciding(
+            self._state(WINDOWS, DECIDE_STATE),
+            lambda: open_writer(self._settings, folder, now_ms()),
+            self._kafka.partitions,
+            clocks,
+            self._meter,
+            now_ms,
         )
-        if sink is None:
-            return None
-        topics = self._state(WINDOWS, DECIDE_STATE)
-        return Deciding(topics, sink, self._kafka.partitions, clocks, self._meter, now_ms)
 
     def _act(self) -> Stage:
         from holdfast.worker_act import make_actor

@@ -63,15 +63,19 @@ class _Mine:
 
 @dataclass(slots=True)
 class Deciding:
-    """The one decider, or one that stands by; satisfies `faust_app.Stage`."""
+    """The one decider, or one that stands by; satisfies `faust_app.Stage`.
+
+    `open_sink` is called in a thread, again after a TransientError.
+    """
 
     topics: DecideTopics
-    sink: Sink
+    open_sink: Callable[[], Sink]
     partitions: int
     clocks: Clocks
     meter: Meter
     now_ms: Callable[[], int]
     topic: str = WINDOWS
+    _sink: Sink | None = None
     _mine: _Mine | None = None
     _kept: Kept[Ack] = field(default_factory=Kept)
     _stepping: asyncio.Lock = field(default_factory=asyncio.Lock)  # the state, one at a time
@@ -194,4 +198,5 @@ class Deciding:
         self._flushed.set()
 
     def _write(self, batch: list[Decided]) -> None:
-        self.sink.write_many([decided.rows for decided in batch])
+        self._sink = self._sink or self.open_sink()  # the store may be away when we start
+        self._sink.write_many([decided.rows for decided in batch])

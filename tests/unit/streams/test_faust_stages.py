@@ -1,0 +1,386 @@
+"""The agents' bodies over topics in memory: what is acknowledged, and what they read themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from analytics.types import Verdict
+from streams.codec import pack
+from streams.faust_act import Acting
+from streams.faust_app import FaustSettings, make_app
+from streams.faust_decide import WAITING_MAX, Deciding
+from streams.faust_summarise import Summarising
+from streams.kafka.broker import KafkaSettings
+from streams.kafka.chunks import split
+from streams.kafka.stage_topics import MarkerKey
+from streams.local_worker import is_effect, replay
+from streams.log.base import Record
+from streams.marker_codec import decode_marker, encode_marker
+from streams.ports import NoMeter
+from streams.rows import Columns
+from streams.stage_summarise import Clocks, ClosedWindow, Resume
+from streams.summarise import DeadLetter
+from tests.fakes.segments import WINDOW_MS
+from tests.unit.streams.test_partition_stages import PARTITIONS, recorded, summarised
+from wire.errors import PermanentError, TransientError
+
+CLOCKS = Clocks(WINDOW_MS, 3_600_000)
+
+
+@dataclass
+class MemoryTelemetry:
+    """Satisfies `SummariseTopics`; away for the next `failures` calls."""
+
+    log: list[Record]
+    windows: list[ClosedWindow] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    failures: int = 0
+    reads: list[tuple[int, int]] = field(default_factory=list)
+
+    def _there(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise TransientError("kafka_away", "the broker did not answer")
+
+    async def resume(self, partition: int) -> Resume:
+        self._there()
+        mine = [w for w in self.windows if w.closed.partition == partition]
+        if not mine:
+            return Resume(0)
+        last = max((w.closed for w in mine), key=lambda closed: closed.next_offset)
+        return Resume(last.next_offset, last.log_time, [pair for w in mine for pair in w.ids])
+
+    async def records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
+        self._there()
+        self.reads.append((start, end))
+        for record in self.log:
+            if record.partition == partition and start <= record.offset < end:
+                yield record
+
+    async def publish(self, window: ClosedWindow) -> None:
+        self._there()
+        self.windows.append(window)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        self._there()
+        self.dead.append(letter)
+
+
+def brought(stage: Summarising, records: Iterable[Record]) -> list[int]:
+    """Bring records; the offsets in the order in which they were acknowledged."""
+    acked: list[int] = []
+
+    async def bring() -> None:
+        for r in records:
+            await stage.take(r.partition, r.offset, r.payload, partial(acked.append, r.offset))
+
+    asyncio.run(bring())
+    return acked
+
+
+def of_partition(partition: int) -> list[Record]:
+    return [r for r in recorded(1) if r.partition == partition]
+
+
+def straight(records: list[Record]) -> list[bytes]:
+    topics = MemoryTelemetry(records)
+    brought(Summarising(topics, CLOCKS, NoMeter()), records)
+    return [encode_marker(w.closed) for w in topics.windows]
+
+
+def test_records_are_acknowledged_in_order_and_not_before_their_window_is_durable() -> None:
+    records = of_partition(0)
+    topics = MemoryTelemetry(records)
+
+    acked = brought(Summarising(topics, CLOCKS, NoMeter()), records)
+
+    last = topics.windows[-1].closed.next_offset
+    assert acked == list(range(last))
+    assert last < len(records)
+
+
+def test_records_that_were_passed_over_are_read_from_the_log() -> None:
+    records = of_partition(0)
+    topics = MemoryTelemetry(records)
+
+    brought(Summarising(topics, CLOCKS, NoMeter()), [records[4], *records[9:]])
+
+    assert [encode_marker(w.closed) for w in topics.windows] == straight(records)
+    assert [end for _, end in topics.reads] == [4, 9]
+
+
+def test_an_offset_that_was_committed_too_far_loses_nothing() -> None:
+    """A life ends after it closed windows; the next is brought records far beyond them."""
+    records = of_partition(0)
+    topics = MemoryTelemetry(records)
+    brought(Summarising(topics, CLOCKS, NoMeter()), records[:8])
+    known = len(topics.windows)
+
+    brought(Summarising(topics, CLOCKS, NoMeter()), records[12:])
+
+    assert known > 0
+    assert [encode_marker(w.closed) for w in topics.windows] == straight(records)
+
+
+def test_records_that_come_again_are_skipped() -> None:
+    records = of_partition(0)
+    topics = MemoryTelemetry(records)
+    stage = Summarising(topics, CLOCKS, NoMeter())
+
+    brought(stage, records[:10])
+    acked = brought(stage, records[3:])
+
+    assert [encode_marker(w.closed) for w in topics.windows] == straight(records)
+    assert acked == sorted(acked)
+
+
+def test_a_partition_that_comes_back_goes_on_from_what_another_made_durable() -> None:
+    records = of_partition(0)
+    topics = MemoryTelemetry(records)
+    ours, theirs = (Summarising(topics, CLOCKS, NoMeter()) for _ in range(2))
+    brought(ours, records[:7])
+    asyncio.run(ours.assigned(set()))
+    brought(theirs, records[5:14])
+    asyncio.run(ours.assigned({0}))
+
+    brought(ours, records[12:])
+
+    made = {w.closed.partial.start_ms: encode_marker(w.closed) for w in topics.windows}
+    assert [made[start] for start in sorted(made)] == straight(records)
+
+
+def test_a_broker_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.0)
+    records = of_partition(0)
+    topics = MemoryTelemetry(records, failures=3)
+    stage = Summarising(topics, CLOCKS, NoMeter())
+    brought(stage, records[:5])
+    topics.failures = 2
+
+    brought(stage, records[7:])
+
+    assert [encode_marker(w.closed) for w in topics.windows] == straight(records)
+
+
+def test_what_cannot_be_read_is_buried_before_it_is_acknowledged() -> None:
+    records = [r for r in recorded(1) if r.partition == 0 or r.payload == b"\xff"]
+    (broken,) = [r for r in recorded(1) if r.payload == b"\xff"]
+    mine = [r for r in recorded(1) if r.partition == broken.partition]
+    topics = MemoryTelemetry(mine)
+
+    acked = brought(Summarising(topics, CLOCKS, NoMeter()), mine)
+
+    assert records
+    assert [(d.record.offset, d.code) for d in topics.dead] == [
+        (broken.offset, "segment_undecodable")
+    ]
+    assert broken.offset in acked
+
+
+@dataclass
+class MemoryState:
+    """Satisfies `DecideTopics` and `ActTopics`."""
+
+    log: list[bytes] = field(default_factory=list)
+    saved: dict[str, bytes] = field(default_factory=dict)
+    positions: list[int] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    async def state(self) -> dict[str, bytes]:
+        return dict(self.saved)
+
+    async def first(self) -> int:
+        return 0
+
+    async def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+        for offset in range(start, end):
+            yield offset, self.log[offset]
+
+    async def publish(self, verdicts: Iterable[Verdict]) -> None:
+        self.verdicts += verdicts
+
+    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
+        self.saved = dict(parts)
+        self.positions.append(position)
+
+
+@dataclass
+class MemorySink:
+    """Keeps windows' rows by their start; away for the next `failures` writes."""
+
+    rows: dict[int, bytes] = field(default_factory=dict)
+    failures: int = 0
+
+    def write(self, rows: Mapping[str, Columns]) -> int:
+        return self.write_many([rows])
+
+    def write_many(self, windows: Sequence[Mapping[str, Columns]]) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise TransientError("store_away", "the store does not answer")
+        for rows in windows:
+            start_ms = int(np.asarray(rows["ingest_window"]["window_start"])[0])
+            self.rows[start_ms] = pack(rows)
+        return len(windows)
+
+
+def windows_topic(seconds: int = 6) -> tuple[list[bytes], list[bytes], list[Verdict]]:
+    """Chunks of `windows`, the rows that they must give, and the verdicts to act on."""
+    records = recorded(2, seconds=seconds, slower=2.0)
+    chunks: list[bytes] = []
+    for body in summarised(records, set())[0]:
+        closed = decode_marker(body)
+        key = MarkerKey(closed.partition, closed.partial.start_ms).packed()
+        chunks += split(key, body, chunk_bytes=4096)
+    decided = replay(
+        records, partitions=PARTITIONS, window_ms=WINDOW_MS, horizon_ms=CLOCKS.horizon_ms
+    )
+    effects = [v for d in decided for v in d.verdicts if is_effect(v)]
+    return chunks, [pack(d.rows) for d in decided], effects
+
+
+def deciding(topics: MemoryState, sink: MemorySink) -> Deciding:
+    return Deciding(topics, lambda: sink, PARTITIONS, CLOCKS, NoMeter(), lambda: 0)
+
+
+async def decided(stage: Deciding, chunks: list[bytes], offsets: Iterable[int]) -> list[int]:
+    acked: list[int] = []
+    for o in offsets:
+        await stage.take(0, o, chunks[o], partial(acked.append, o))
+        await asyncio.sleep(0)
+    await stage.close()
+    return acked
+
+
+def test_decide_writes_rows_then_verdicts_then_its_state_and_acknowledges_in_order() -> None:
+    chunks, rows, effects = windows_topic()
+    topics, sink = MemoryState(chunks), MemorySink()
+
+    acked = asyncio.run(decided(deciding(topics, sink), chunks, range(len(chunks))))
+
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+    assert topics.verdicts == effects
+    assert acked == list(range(topics.positions[-1]))
+    assert topics.positions == sorted(topics.positions)
+
+
+def test_a_decider_that_is_brought_chunks_beyond_its_state_reads_what_lies_between() -> None:
+    chunks, rows, _ = windows_topic()
+    topics, sink = MemoryState(chunks), MemorySink()
+    half = len(chunks) // 2
+    asyncio.run(decided(deciding(topics, sink), chunks, range(half)))
+
+    asyncio.run(decided(deciding(topics, sink), chunks, range(half + 5, len(chunks))))
+
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+
+
+def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.01)
+    monkeypatch.setattr("streams.faust_decide.WAITING_MAX", 2)
+    chunks, rows, _ = windows_topic(seconds=9)
+    topics, sink = MemoryState(chunks), MemorySink(failures=20)
+    stage = deciding(topics, sink)
+    waiting: list[int] = []
+
+    async def bring() -> None:
+        for o, chunk in enumerate(chunks):
+            await stage.take(0, o, chunk, lambda: None)
+            waiting.append(stage._unflushed())
+        await stage.close()
+
+    asyncio.run(bring())
+
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+    assert max(waiting) == 2 < WAITING_MAX
+
+
+class MemoryActor:
+    """Counts what it was given; its state is the list of it."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.steps = 0
+
+    def restore(self, parts: Mapping[str, bytes]) -> None:
+        body = parts.get("taken")
+        self.taken = msgspec.json.decode(body, type=list[str]) if body else []
+
+    def receive(self, verdicts: Sequence[Verdict]) -> None:
+        self.taken += [v.verdict_id for v in verdicts]
+
+    def step(self) -> None:
+        self.steps += 1
+
+    def parts(self) -> dict[str, bytes]:
+        return {"taken": msgspec.json.encode(self.taken)}
+
+
+def test_a_verdict_is_acknowledged_when_the_state_that_holds_it_is_durable() -> None:
+    effects = windows_topic()[2]
+    topics, actor = MemoryState([msgspec.msgpack.encode(v) for v in effects]), MemoryActor()
+    acked: list[tuple[int, int]] = []
+
+    def finished(offset: int) -> None:
+        acked.append((offset, topics.positions[-1]))
+
+    async def act() -> None:
+        stage = Acting(topics, actor, NoMeter())
+        await stage.assigned({0})
+        for o, body in enumerate(topics.log):
+            await stage.take(0, o, body, partial(finished, o))
+        await stage.close()
+
+    asyncio.run(act())
+
+    assert effects
+    assert acked == [(o, o + 1) for o in range(len(effects))]
+    assert actor.taken == [v.verdict_id for v in effects]
+
+
+def test_an_actor_that_takes_over_knows_what_was_taken_and_reads_what_was_passed_over() -> None:
+    effects = windows_topic(seconds=8)[2]
+    bodies = [msgspec.msgpack.encode(v) for v in effects * 3]
+    topics, second = MemoryState(bodies), MemoryActor()
+    last = len(bodies) - 1
+
+    async def act(actor: MemoryActor, offset: int) -> None:
+        stage = Acting(topics, actor, NoMeter())
+        await stage.assigned({0})
+        await stage.take(0, offset, bodies[offset], lambda: None)
+        await stage.close()
+
+    asyncio.run(act(MemoryActor(), 0))
+    asyncio.run(act(second, last))
+
+    assert second.taken == [v.verdict_id for v in effects * 3]
+
+
+def test_who_stands_by_does_not_act() -> None:
+    actor = MemoryActor()
+
+    async def stand_by() -> None:
+        stage = Acting(MemoryState(), actor, NoMeter())
+        await stage.assigned(set())
+        await asyncio.sleep(0.05)
+        await stage.close()
+
+    asyncio.run(stand_by())
+
+    assert actor.steps == 0
+
+
+def test_exactly_once_is_refused_with_the_reason(tmp_path: Path) -> None:
+    settings = FaustSettings("w", tmp_path, processing_guarantee="exactly_once")
+    stage = Acting(MemoryState(), MemoryActor(), NoMeter())
+
+    with pytest.raises(PermanentError, match=r"exactly_once_refused.*neither the store nor Git"):
+        make_app("act", stage, KafkaSettings("127.0.0.1:9"), settings, NoMeter())
