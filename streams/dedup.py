@@ -84,10 +84,13 @@ class DedupIndex:
             size += len(joined)
             # a clock that ran ahead must not keep its ids for longer than others
             self._recent_newest_ms = max(self._recent_newest_ms, min(arrived_ms, now_ms))
-            if size >= self.recent_max * BATCH_ID.itemsize:
+            if size >= self.spill_ids * BATCH_ID.itemsize:
                 self._push(b"".join(parts), now_ms)
                 parts, size = [], 0
-        self._recent.update(_split(b"".join(parts)))
+        if size >= self.recent_max * BATCH_ID.itemsize:
+            self._push(b"".join(parts), now_ms)
+        else:
+            self._recent.update(_split(b"".join(parts)))
 
     def _in_runs(self, wanted: Ids) -> NDArray[np.bool_]:
         seen = np.zeros(len(wanted), bool)
