@@ -51,7 +51,7 @@ def files_of(bad: tuple[Model, ...]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Fleets:
-    """Phones of every model send to the ports in turn, fleet by fleet."""
+    """Phones of every model; each sends to any of the doors."""
 
     ports: tuple[int, ...]
     bad: tuple[Model, ...]
@@ -107,7 +107,7 @@ class Fleets:
     def _start(self, model: Model, gap_ms: int) -> None:
         number = len(self.oracles)
         oracle = Oracle(
-            port=self.ports[number % len(self.ports)],
+            ports=self.ports,
             keys={model.app_id: self.keys[model.app_id]},
             fleet=FleetSettings(
                 phones=self.phones,

@@ -6,11 +6,12 @@ told is durable must be counted once; what it was never told about may be, and i
 
 import gzip
 import http.client
+import itertools
 import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,7 +67,7 @@ class Account:
 class Oracle:
     """A fleet with one bad release, on threads of its own."""
 
-    port: int
+    ports: Sequence[int]  # of all doors; whoever is not answered tries the next one
     keys: Mapping[str, str]
     fleet: FleetSettings
     target: FaultTarget
@@ -74,12 +75,16 @@ class Oracle:
     fault: str = "latency"
     workers: int = 8
     account: Account = field(default_factory=Account)
+    _door: Iterator[int] = field(init=False)
     _waiting: queue.Queue[Outgoing] = field(default_factory=queue.Queue)
     _quiet: threading.Event = field(default_factory=threading.Event)
     _over: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._door = itertools.cycle(self.ports)
 
     def start(self) -> None:
         """Let the fleet live."""
@@ -131,7 +136,7 @@ class Oracle:
 
     def _obey(self, fleet: Fleet) -> None:
         for app_id, key in self.keys.items():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
+            connection = self._connected()
             try:
                 path = f"/v1/releases/{app_id}"
                 connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
@@ -172,21 +177,23 @@ class Oracle:
             self.account.maybe[release] += upload.rows
         while not self._over.is_set():
             try:
-                connection = connection or http.client.HTTPConnection(
-                    "127.0.0.1", self.port, timeout=_ANSWER_S
-                )
+                connection = connection or self._connected()
                 connection.request("POST", "/v1/telemetry", body, headers)
                 answer = connection.getresponse()
                 if self._settle(release, upload.rows, answer.status, answer.read()):
                     return connection
             except (OSError, http.client.HTTPException):
-                if connection is not None:
-                    connection.close()
-                connection = None
+                pass  # it may be durable all the same
+            if connection is not None:
+                connection.close()
+            connection = None
             with self._lock:
                 self.account.retries += 1
             self._over.wait(_PAUSE_S)
         return connection
+
+    def _connected(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", next(self._door), timeout=_ANSWER_S)
 
     def _settle(self, release: Release, rows: int, status: int, body: bytes) -> bool:
         """Whether this upload is over."""
