@@ -116,7 +116,7 @@ def worker(
     """Run one stage over Kafka until stopped; says when it is ready, as JSON."""
     from holdfast.worker_command import run_worker
 
-    raise typer.Exit(run_worker(stage, directory))
+    run_worker(stage, directory)
 
 
 @app.command()

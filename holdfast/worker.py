@@ -45,7 +45,7 @@ class Worker:
         self._name, self._settings, self._meter = name, settings, meter
         self._kafka: KafkaSettings = kafka_settings(settings)
         self._folder = settings.dir / "workers" / settings.worker_id
-        self._stop = asyncio.Event()
+        self.stop = asyncio.Event()
         self._closers: list[Callable[[], Awaitable[None]]] = []
         # no two lives write to the same keys of a state topic
         self._life = f"{settings.worker_id}-{secrets.token_hex(4)}"
@@ -54,7 +54,7 @@ class Worker:
         """Work until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self.stop.set)
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             await self._until_there(lambda: ensure_topics(self._kafka))
@@ -67,7 +67,7 @@ class Worker:
                 self._settings.processing_guarantee,
             )
             running = make_app(self._name, stage, self._kafka, settings, self._meter)
-            await running.run(self._stop, self._announce)
+            await running.run(self.stop, self._announce)
         finally:
             await asyncio.gather(*(close() for close in self._closers), return_exceptions=True)
 
@@ -131,7 +131,7 @@ class Worker:
     async def _clocks(self) -> Clocks | None:
         """What act has pinned; waits for the first desired state."""
         said = False
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             clocks = await self._until_there(lambda: clocks_of(self._kafka))
             if clocks is not None:
                 return clocks
@@ -142,7 +142,7 @@ class Worker:
         return None
 
     async def _until_there(self, attempt: Callable[[], Awaitable[_T]]) -> _T | None:
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             try:
                 return await attempt()
             except TransientError as error:
@@ -151,6 +151,6 @@ class Worker:
         return None
 
     async def _pause(self) -> None:
-        waiting = asyncio.create_task(self._stop.wait())
+        waiting = asyncio.create_task(self.stop.wait())
         await asyncio.wait([waiting], timeout=_AWAY_S)
         waiting.cancel()

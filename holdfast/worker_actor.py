@@ -24,6 +24,7 @@ from wire.errors import PermanentError, TransientError
 
 _log = logging.getLogger("holdfast.actor")
 _OUTBOX: Final = "outbox"
+_REPORT_PAUSE_MS: Final = 30_000
 DESIRED: Final = "desired"
 
 
@@ -52,6 +53,7 @@ class GitOpsActor:
     _pinned_for: Desired | None = None
     _sink: Sink | None = None
     _look_at_ms: int = 0
+    _report_at_ms: int = 0
     _outbox_body: tuple[int, bytes] = (-1, b"")
     _desired_body: tuple[Desired | None, bytes] = (None, b"")
 
@@ -87,9 +89,10 @@ class GitOpsActor:
                 self._look_at_ms = now_ms + self.world.poll_ms
             if self._performer.step(self._watch.current(), now_ms=now_ms):
                 self._look_at_ms = 0  # our own commit changes what is desired
-            self._report_actions()
-        except TransientError as error:  # the log or the store; both are asked again
+        except TransientError as error:  # the log; it is asked again
             _log.warning("away", extra={"code": error.code})
+        if now_ms >= self._report_at_ms:
+            self._report_actions(now_ms)
 
     def parts(self) -> dict[str, bytes]:
         """Outbox, desired state and clocks; what did not change is the same object."""
@@ -114,15 +117,16 @@ class GitOpsActor:
         self._pinned = Clocks(window_ms, policy.accepted_age_ms)
         return packed(self._pinned)
 
-    def _report_actions(self) -> None:
+    def _report_actions(self, now_ms: int) -> None:
         entries, columns = self._performer.rows()
         if not entries:
             return
         try:
             self._sink = self._sink or self.world.make_sink()
             self._sink.write({"action": columns})
-        except PermanentError as error:
-            # the table may not have been made yet; the entries stay unreported
+        except (TransientError, PermanentError) as error:
+            # the entries stay unreported; effects must not wait for the store again and again
+            self._report_at_ms = now_ms + _REPORT_PAUSE_MS
             _log.warning("actions_not_reported", extra={"code": error.code})
             return
         self._performer.reported(entries)

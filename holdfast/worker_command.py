@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import sys
 from pathlib import Path
+from typing import Final
 
 from holdfast.config import Settings, load
 from holdfast.observe import start_logging
@@ -12,27 +14,45 @@ from streams.ports import Meter, NoMeter
 from wire.errors import PermanentError
 
 _log = logging.getLogger("holdfast.worker")
+_DRAIN_S: Final = 9.0
+_WILL_FAIL_AGAIN: Final = 2
 
 
-def run_worker(stage: str, directory: Path | None) -> int:
-    """Work until SIGTERM or SIGINT; 1 if it had to give up, for a supervisor to start it anew."""
+def run_worker(stage: str, directory: Path | None) -> None:
+    """Work until SIGTERM or SIGINT, then end the process.
+
+    Exit codes: 0 told to stop, 1 gave up (a supervisor starts it anew), 2 will fail again.
+    """
     settings = load(dir=directory)
     start_logging()
-    code = asyncio.run(_run(stage, settings))
-    # threads of Faust or of a push that hangs must not hold up a supervisor
+    worker = Worker(stage, settings, _meter(settings))
+    asyncio.run(_live(worker))
+
+
+async def _live(worker: Worker) -> None:
+    """The process ends here: a thread that waits for the store or a push must not hold it up."""
+    working = asyncio.create_task(worker.run())
+    stopped = asyncio.create_task(worker.stop.wait())
+    await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([working], timeout=_DRAIN_S)
+    code = _exit_code(working)
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 
-async def _run(stage: str, settings: Settings) -> int:
-    worker = Worker(stage, settings, _meter(settings))
-    try:
-        await worker.run()
-    except PermanentError:
-        raise
-    except Exception:  # noqa: BLE001  # the last resort: a supervisor starts us anew
-        _log.exception("worker_failed", extra={"stage": stage})
-        return 1
-    return 0
+def _exit_code(working: "asyncio.Task[None]") -> int:
+    if not working.done():
+        _log.warning("drain_cut_short")  # what was not finished is done again
+        return 0
+    error = working.exception()
+    if error is None:
+        return 0
+    if isinstance(error, PermanentError):
+        _log.error("worker_refused", extra={"code": error.code, "detail": error.detail})
+        return _WILL_FAIL_AGAIN
+    _log.error("worker_failed", exc_info=error)
+    return 1
 
 
 def _meter(settings: Settings) -> Meter:
