@@ -1,29 +1,20 @@
 """A worker's own metrics in Prometheus' format. Made only when a port is set."""
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-Name = Literal[
-    "segments_taken",
-    "segments_waiting",
-    "closed_until_ms",
-    "dead_letters",
-    "markers_taken",
-    "windows_decided",
-    "decided_until_ms",
-    "flush_seconds",
-    "verdicts_taken",
-]
+from streams.ports import Measured
 
-_COUNTERS: Final = {
+_COUNTERS: Final[Mapping[Measured, tuple[str, str]]] = {
     "segments_taken": ("holdfast_segments_taken", "records of telemetry taken"),
     "dead_letters": ("holdfast_segments_buried", "records that could not be read"),
     "markers_taken": ("holdfast_markers_taken", "closing markers taken by decide"),
     "windows_decided": ("holdfast_windows_decided", "windows whose rows are stored"),
     "verdicts_taken": ("holdfast_verdicts_taken", "verdicts taken on by act"),
 }
-_GAUGES: Final = {
+_GAUGES: Final[Mapping[Measured, tuple[str, str]]] = {
     "segments_waiting": ("holdfast_segments_waiting", "records behind the end of the partition"),
     "closed_until_ms": ("holdfast_partition_closed_until_ms", "end of the last closed window"),
     "decided_until_ms": ("holdfast_windows_decided_until_ms", "end of the last decided window"),
@@ -44,15 +35,17 @@ class Metrics:
             name: Gauge(*said, ["partition"], registry=self.registry)
             for name, said in _GAUGES.items()
         }
-        self._durations = {"flush_seconds": Histogram(*_FLUSH, registry=self.registry)}
+        self._durations: Mapping[Measured, Histogram] = {
+            "flush_seconds": Histogram(*_FLUSH, registry=self.registry)
+        }
 
-    def count(self, name: str, amount: int = 1, partition: str = "") -> None:
+    def count(self, name: Measured, amount: int = 1, partition: str = "") -> None:
         self._counters[name].labels(partition).inc(amount)
 
-    def gauge(self, name: str, value: float, partition: str = "") -> None:
+    def gauge(self, name: Measured, value: float, partition: str = "") -> None:
         self._gauges[name].labels(partition).set(value)
 
-    def observe(self, name: str, seconds: float) -> None:
+    def observe(self, name: Measured, seconds: float) -> None:
         self._durations[name].observe(seconds)
 
     def serve(self, host: str, port: int) -> None:

@@ -1,10 +1,23 @@
 """What the stages need of the world."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from analytics.types import Verdict
 from streams.rows import Columns
+
+Measured = Literal[
+    "segments_taken",
+    "segments_waiting",
+    "closed_until_ms",
+    "dead_letters",
+    "markers_taken",
+    "windows_decided",
+    "decided_until_ms",
+    "flush_seconds",
+    "verdicts_taken",
+]
+"""What a worker measures of itself."""
 
 
 class Sink(Protocol):
@@ -23,22 +36,22 @@ class Sink(Protocol):
 class Meter(Protocol):
     """Takes our own measurements; `holdfast/worker_metrics.py` has their names."""
 
-    def count(self, name: str, amount: int = 1, partition: str = "") -> None:
+    def count(self, name: Measured, amount: int = 1, partition: str = "") -> None:
         """Add to a counter."""
 
-    def gauge(self, name: str, value: float, partition: str = "") -> None:
+    def gauge(self, name: Measured, value: float, partition: str = "") -> None:
         """Set a level."""
 
-    def observe(self, name: str, seconds: float) -> None:
+    def observe(self, name: Measured, seconds: float) -> None:
         """Take one duration."""
 
 
 class NoMeter:
     """Measures nothing."""
 
-    def count(self, name: str, amount: int = 1, partition: str = "") -> None: ...
-    def gauge(self, name: str, value: float, partition: str = "") -> None: ...
-    def observe(self, name: str, seconds: float) -> None: ...
+    def count(self, name: Measured, amount: int = 1, partition: str = "") -> None: ...
+    def gauge(self, name: Measured, value: float, partition: str = "") -> None: ...
+    def observe(self, name: Measured, seconds: float) -> None: ...
 
 
 class Actor(Protocol):

@@ -1,0 +1,42 @@
+"""What a worker says of itself, in Prometheus' text format."""
+
+import urllib.request
+from typing import get_args
+
+from prometheus_client import generate_latest
+
+from bench.broker import free_ports
+from holdfast.worker_metrics import Metrics
+from streams.ports import Measured
+
+
+def test_every_measure_has_a_metric() -> None:
+    metrics = Metrics()
+    named = {*metrics._counters, *metrics._gauges, *metrics._durations}
+
+    assert named == set(get_args(Measured))
+
+
+def test_measures_are_told_by_partition() -> None:
+    metrics = Metrics()
+
+    metrics.count("segments_taken", 3, "1")
+    metrics.count("segments_taken", partition="1")
+    metrics.gauge("segments_waiting", 7, "0")
+    metrics.observe("flush_seconds", 0.2)
+
+    said = generate_latest(metrics.registry).decode()
+    assert 'holdfast_segments_taken_total{partition="1"} 4.0' in said
+    assert 'holdfast_segments_waiting{partition="0"} 7.0' in said
+    assert "holdfast_flush_seconds_count 1.0" in said
+
+
+def test_metrics_are_served() -> None:
+    metrics = Metrics()
+    (port,) = free_ports(1)
+    metrics.count("windows_decided", 2)
+
+    metrics.serve("127.0.0.1", port)
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert b"holdfast_windows_decided_total" in answer.read()
