@@ -17,6 +17,7 @@ from streams.log.base import Record
 from streams.log_time import LogTime
 from streams.open_window import OpenWindow
 from streams.partial import Closed, Quality
+from streams.usable import check_usable
 from wire.errors import PermanentError
 from wire.segment import Kind, Segment, decode
 
@@ -74,6 +75,7 @@ class Summariser:
                 continue
             try:
                 segment = decode(record.payload)
+                check_usable(segment)
             except PermanentError as error:
                 self._bury(record, error.code)
                 continue

@@ -177,6 +177,8 @@ def _check_shape(segment: Segment) -> None:
         if len(lengths) > 1:
             raise PermanentError("segment_undecodable", f"columns of {name} differ in length")
     if segment.uploads:
+        if "n" not in segment.uploads:
+            raise PermanentError("segment_undecodable", "uploads do not say how many rows they own")
         rows = int(segment.uploads["n"].sum())
         if any(len(column) != rows for column in segment.rows.values()):
             raise PermanentError("segment_undecodable", "rows do not add up to the uploads' counts")
