@@ -64,7 +64,7 @@ class Acting:
         """Act while the partition is ours; a new assignment starts from what is durable."""
         self._kept.forget()
         self._is_restored = False
-        self._raise_failure()
+        self.check()
         if not partitions and self._loop is not None:
             self._loop.cancel()
             self._loop = None
@@ -73,7 +73,7 @@ class Acting:
 
     async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
         """Take a verdict on; skip it if it was taken, read what lies before it if that was not."""
-        self._raise_failure()
+        self.check()
         async with self._acting:
             await self._resume()
             while self._next_offset < offset:
@@ -103,7 +103,8 @@ class Acting:
                 await self._save()
             await asyncio.sleep(_STEP_S)
 
-    def _raise_failure(self) -> None:
+    def check(self) -> None:
+        """Raise what ended the loop of effects, if anything did."""
         if self._loop is not None and self._loop.done():
             self._loop.result()
 

@@ -47,6 +47,9 @@ class Stage(Protocol):
     async def take(self, partition: int, offset: int, value: bytes, ack: Callable[[], Any]) -> None:
         """Take one record; call `ack` once it is finished, in the order of offsets."""
 
+    def check(self) -> None:
+        """Raise what ended a task of the stage's own, if anything did."""
+
     async def close(self) -> None:
         """Finish what can be finished within seconds; what cannot is repeated after a restart."""
 
@@ -145,6 +148,7 @@ class Running:
                     raise RuntimeError("the broker's client has given up") from (
                         self._app.crash_reason
                     )
+                self._stage.check()
                 if self._ready.is_set() and not told:
                     told = True
                     ready(self.partitions)

@@ -91,8 +91,7 @@ class Deciding:
         """Take a chunk; skip it if it was taken, read what lies before it if that was not."""
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush_for_ever())
-        if self._flushing.done():
-            self._flushing.result()  # raises what ended it
+        self.check()
         mine = self._mine
         if mine is None or offset > mine.next_offset:
             mine = await self._resumed()
@@ -100,6 +99,11 @@ class Deciding:
         self._kept.keep(offset, ack)
         if offset == mine.next_offset:
             await self._advance(mine, offset, value)
+
+    def check(self) -> None:
+        """Raise what ended the flusher, if anything did."""
+        if self._flushing is not None and self._flushing.done():
+            self._flushing.result()
 
     async def close(self) -> None:
         """Write what was decided, if the store is there; else it is decided again."""
@@ -165,8 +169,7 @@ class Deciding:
             [waiting, self._flushing], timeout=1.0, return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
-        if self._flushing.done():
-            self._flushing.result()
+        self.check()
 
     async def _flush_for_ever(self) -> None:
         while True:

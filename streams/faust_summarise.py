@@ -79,12 +79,18 @@ class Summarising:
         for finished in mine.kept.finish(below=mine.durable):
             finished()
 
+    def check(self) -> None:
+        """There is no task of its own."""
+
     async def close(self) -> None:
         """Nothing to finish: an open window is read again by whoever comes next."""
 
     async def _resumed(self, partition: int) -> _Mine:
         resume = await until_there(lambda: self.topics.resume(partition))
-        stage = PartitionStage(partition, self.clocks, resume, self.dedup_folder)
+        # a week of ids may take a second: not in the event loop
+        stage = await asyncio.to_thread(
+            PartitionStage, partition, self.clocks, resume, self.dedup_folder
+        )
         mine = _Mine(stage, resume.next_offset)
         self._partitions[partition] = mine
         _log.info("partition_resumed", extra={"partition": partition, "offset": mine.durable})

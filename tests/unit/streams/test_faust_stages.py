@@ -378,6 +378,23 @@ def test_who_stands_by_does_not_act() -> None:
     assert actor.steps == 0
 
 
+class BrokenActor(MemoryActor):
+    def step(self) -> None:
+        raise PermanentError("gitops_refused", "no such branch")
+
+
+def test_effects_that_cannot_go_on_end_the_worker() -> None:
+    async def act() -> None:
+        stage = Acting(MemoryState(), BrokenActor(), NoMeter())
+        await stage.assigned({0})
+        while True:
+            await asyncio.sleep(0.01)
+            stage.check()
+
+    with pytest.raises(PermanentError, match="gitops_refused"):
+        asyncio.run(asyncio.wait_for(act(), 5))
+
+
 def test_exactly_once_is_refused_with_the_reason(tmp_path: Path) -> None:
     settings = FaustSettings("w", tmp_path, processing_guarantee="exactly_once")
     stage = Acting(MemoryState(), MemoryActor(), NoMeter())
