@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -20,7 +20,6 @@ from holdfast.folder import Folder, write_private
 from ingest.keys import KeyFile
 from store.client import Client, StoreSettings, connect
 from store.process import StoreProcess
-from wire.errors import PermanentError, TransientError
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _OK: Final = 200
@@ -29,6 +28,7 @@ _TAKEN: Final = {
     "summarise": "holdfast_segments_taken_total",
     "decide": "holdfast_markers_taken_total",
 }
+_DECIDED: Final = "holdfast_windows_decided_until_ms"
 _STOP_S: Final = 15.0
 
 
@@ -76,11 +76,14 @@ class Part:
 
     def has_taken(self) -> bool:
         """Whether this life takes uploads, or has taken a record; `act` sees few, and answers."""
-        page = self._get("/readyz" if self.stage == "ingest" else "/metrics")
-        if page is None or self.stage not in _TAKEN:
-            return page is not None
-        lines = [line for line in page.splitlines() if line.startswith(_TAKEN[self.stage])]
-        return any(float(line.rpartition(" ")[2]) > 0 for line in lines)
+        if self.stage in _TAKEN:
+            return self.measure(_TAKEN[self.stage]) > 0
+        return self._get("/readyz" if self.stage == "ingest" else "/metrics") is not None
+
+    def measure(self, name: str) -> float:
+        """The largest value that the worker tells of one of its metrics; 0 if it tells none."""
+        lines = (self._get("/metrics") or "").splitlines()
+        return max((float(x.rpartition(" ")[2]) for x in lines if x.startswith(name)), default=0.0)
 
     def _get(self, path: str) -> str | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
@@ -108,7 +111,6 @@ class ScaledOut:
     proxies: dict[str, FaultProxy]
     output: IO[bytes]
     refusals: Callable[[], int] = lambda: 0
-    _client: Client | None = field(default=None, init=False)
 
     def key(self, app_id: str) -> str:
         """A new API key."""
@@ -168,17 +170,9 @@ class ScaledOut:
         return [now_ms()]
 
     def is_past(self, mark: Sequence[int]) -> bool:
-        """Whether the store has, of every partition, a window that ended after the moment."""
-        sql = (
-            "SELECT partition, max(window_start) FROM hf_store.ingest_window WHERE window_start + "
-            "toIntervalMillisecond(window_ms) > fromUnixTimestamp64Milli({at:Int64}) "
-            "GROUP BY partition"
-        )
-        try:
-            rows = self._asked().rows(sql, {"at": mark[0]})
-        except (TransientError, PermanentError):
-            return False
-        return len(rows) == self.settings.partitions
+        """Whether windows that ended after the moment are decided, and stored with their state."""
+        deciders = [part for part in self.parts.values() if part.stage == "decide"]
+        return max(part.measure(_DECIDED) for part in deciders) > mark[0]
 
     def has_taken(self, part: str, mark: Sequence[int]) -> bool:
         """Whether this part's newest life has finished its first segment."""
@@ -200,22 +194,8 @@ class ScaledOut:
 
     def client(self) -> Client:
         """A connection to the store itself, past the proxy."""
-        return connect(self._store_settings(retry_s=15.0))
-
-    def _asked(self) -> Client:
-        if self._client is None:
-            self._client = connect(self._store_settings(retry_s=0.0))
-        return self._client
-
-    def _store_settings(self, *, retry_s: float) -> StoreSettings:
         password = self.folder.store_passwords()["writer"]
-        return StoreSettings(
-            port=self.store.port,
-            user="holdfast",
-            password=password,
-            retry_total_s=retry_s,
-            answer_timeout_s=10,
-        )
+        return connect(StoreSettings(port=self.store.port, user="holdfast", password=password))
 
     def stop_parts(self) -> int:
         """SIGTERM to workers and doors; how many did not end cleanly in time."""
