@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.shortcut import UploadProtocol
 
+_log = logging.getLogger("holdfast.ingest")
 _KEEP_ALIVE_S: Final = 60
 
 
@@ -99,7 +101,10 @@ async def serve(
         ticking.cancel()
         sweeping.cancel()
         receiver.stop()
-        await asyncio.wait_for(committing, settings.drain_s)
+        try:
+            await asyncio.wait_for(committing, settings.drain_s)
+        except TimeoutError:  # the log does not answer: what waits got no receipt and comes again
+            _log.warning("drain_cut_short")
         listener.close()
 
 
