@@ -45,6 +45,9 @@ class Worker:
         self._name, self._settings, self._meter = name, settings, meter
         self._kafka: KafkaSettings = kafka_settings(settings)
         self._folder = settings.dir / "workers" / settings.worker_id
+        self._faust = FaustSettings(
+            settings.worker_id, self._folder / "faust", settings.processing_guarantee
+        )
         self.stop = asyncio.Event()
         self._closers: list[Callable[[], Awaitable[None]]] = []
         # no two lives write to the same keys of a state topic
@@ -61,12 +64,7 @@ class Worker:
             stage = await self._stage()
             if stage is None:
                 return
-            settings = FaustSettings(
-                self._settings.worker_id,
-                self._folder / "faust",
-                self._settings.processing_guarantee,
-            )
-            running = make_app(self._name, stage, self._kafka, settings, self._meter)
+            running = make_app(self._name, stage, self._kafka, self._faust, self._meter)
             await running.run(self.stop, self._announce)
         finally:
             await asyncio.gather(*(close() for close in self._closers), return_exceptions=True)

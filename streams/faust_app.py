@@ -58,7 +58,8 @@ class Stage(Protocol):
 class FaustSettings:
     """`worker_id` is stable over restarts and unique in its stage. `folder` holds nothing to keep.
 
-    `processing_guarantee` other than ``at_least_once`` is refused.
+    A `processing_guarantee` other than ``at_least_once`` is a PermanentError
+    ``exactly_once_refused``.
     """
 
     worker_id: str
@@ -66,23 +67,22 @@ class FaustSettings:
     processing_guarantee: str = "at_least_once"
     session_s: float = SESSION_S
 
+    def __post_init__(self) -> None:
+        if self.processing_guarantee != "at_least_once":
+            raise PermanentError(
+                "exactly_once_refused",
+                f"{self.processing_guarantee}: transactions would cover the topics but neither the"
+                " store nor Git, and cost a commit per window; here doing a thing twice is doing it"
+                " once",
+                field="processing_guarantee",
+                accepted="at_least_once",
+            )
+
 
 def make_app(
     name: str, stage: Stage, kafka: KafkaSettings, settings: FaustSettings, meter: Meter
 ) -> "Running":
-    """The Faust app of one stage. Must be made inside the event loop that it runs in.
-
-    Raises PermanentError ``exactly_once_refused``.
-    """
-    if settings.processing_guarantee != "at_least_once":
-        raise PermanentError(
-            "exactly_once_refused",
-            f"{settings.processing_guarantee}: transactions would cover the topics but neither the"
-            " store nor Git, and would cost a commit per window; what counts is that doing a thing"
-            " twice is doing it once",
-            field="processing_guarantee",
-            accepted="at_least_once",
-        )
+    """The Faust app of one stage. Must be made inside the event loop that it runs in."""
     app = faust.App(
         f"{kafka.prefix}.{name}",
         broker=[f"kafka://{address.strip()}" for address in kafka.bootstrap.split(",")],

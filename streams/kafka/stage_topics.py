@@ -90,6 +90,7 @@ class SummariseKafka:
             "topic": self._settings.topic(TELEMETRY).encode(),
             "partition": b"%d" % record.partition,
             "offset": b"%d" % record.offset,
+            "log_time_ms": b"%d" % letter.log_time_ms,
         }
         key = b"%d:%d" % (record.partition, record.offset)
         outgoing = Outgoing(0, record.payload, key, tuple(where.items()))

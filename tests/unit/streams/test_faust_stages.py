@@ -13,10 +13,9 @@ import pytest
 from analytics.types import Verdict
 from streams.codec import pack
 from streams.faust_act import Acting
-from streams.faust_app import FaustSettings, make_app
+from streams.faust_app import FaustSettings
 from streams.faust_decide import WAITING_MAX, Deciding
 from streams.faust_summarise import Summarising
-from streams.kafka.broker import KafkaSettings
 from streams.kafka.chunks import split
 from streams.kafka.stage_topics import MarkerKey
 from streams.local_worker import is_effect, replay
@@ -396,8 +395,5 @@ def test_effects_that_cannot_go_on_end_the_worker() -> None:
 
 
 def test_exactly_once_is_refused_with_the_reason(tmp_path: Path) -> None:
-    settings = FaustSettings("w", tmp_path, processing_guarantee="exactly_once")
-    stage = Acting(MemoryState(), MemoryActor(), NoMeter())
-
     with pytest.raises(PermanentError, match=r"exactly_once_refused.*neither the store nor Git"):
-        make_app("act", stage, KafkaSettings("127.0.0.1:9"), settings, NoMeter())
+        FaustSettings("w", tmp_path, processing_guarantee="exactly_once")
