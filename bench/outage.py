@@ -29,7 +29,6 @@ from wire.errors import PermanentError, TransientError
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _ROWS: Final = 100
-_LOAD: Final = 0.5
 _GROWTH_MB_MAX: Final = 128.0
 _TICK_S: Final = 0.5
 _LOOK_S: Final = 0.25
@@ -37,11 +36,12 @@ _LOOK_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`uploads` measure the capacity; windows of `window_ms`."""
+    """`uploads` measure the capacity, of which `load` is a share; windows of `window_ms`."""
 
     minutes: float = 10.0
     uploads: int = 60_000
     window_ms: int = 5_000
+    load: float = 0.5
 
     @property
     def outage_s(self) -> float:
@@ -93,7 +93,7 @@ def measure(plan: Plan, root: Path) -> Outage:
         port, key = node.node.settings.http_port, node.key(APP)
         time.sleep(1.5)  # a new key is looked for once a second
         outage.capacity = _capacity(plan, node, f"http://127.0.0.1:{port}", key)
-        outage.rate = _LOAD * outage.capacity
+        outage.rate = plan.load * outage.capacity
         with _paced(Pace(f"http://127.0.0.1:{port}", key, outage.rate)) as sending:
             time.sleep(2.5 * plan.window_ms / 1000)
             service = node.popen("service").pid
@@ -206,7 +206,7 @@ def report(plan: Plan, outage: Outage) -> Report:
         "outage",
         [
             Result("C7", "capacity", outage.capacity, "uploads/s", None, plan.uploads),
-            Result("C7", "load, half of it", outage.rate, "uploads/s", None, sent.uploads),
+            Result("C7", "load", outage.rate, "uploads/s", None, sent.uploads),
             Result("C7", "the store was away", outage.away_s, "s"),
             Result("C7", "log records undecided when it came back", outage.behind, "records"),
             Result("C7", "caught up after", outage.caught_up_s, "s", ("<=", outage.away_s)),
