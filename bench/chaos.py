@@ -8,6 +8,7 @@ repeats the schedule.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -86,8 +87,10 @@ class Plan:
 class ChaosResult:
     """The contract of ``holdfast chaos --json``; events, unless it says otherwise.
 
-    `restart_seconds_max`: from a kill -9 until the new life has decided on what the log held
-    before, and on at least one segment more. `stuck`: faults after which that took 30 s.
+    `restart_seconds_max`: from a kill -9 of one of our parts until the new life has finished its
+    first segment: on a node, until what the log held before is decided, and more. Brokers are
+    told apart (`restart_seconds_by_part`). `stuck`: faults after which nothing was decided on
+    for 30 s.
     """
 
     seed: int

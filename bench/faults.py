@@ -92,7 +92,7 @@ class Course:
     kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     stuck: int = 0
-    restart_seconds: list[float] = field(default_factory=list)
+    restart_seconds: dict[str, list[float]] = field(default_factory=dict)  # by kind of part
     restart_cpu_seconds: list[float] = field(default_factory=list)
     live_seconds_max: float = 0.0
     drain_seconds_max: float = 0.0
@@ -190,7 +190,8 @@ def _recover(
     said = ""
     if fault.kind == "kill":
         taken_s = _until(world, lambda: world.has_taken(fault.target, mark), struck_s)
-        course.restart_seconds.append(taken_s)
+        kind = fault.target.partition("-")[0]
+        course.restart_seconds.setdefault(kind, []).append(taken_s)
         with contextlib.suppress(OSError):  # it was ended meanwhile
             course.restart_cpu_seconds.append(cpu_seconds(world.popen(fault.target).pid))
         said = f", at work after {taken_s:.1f} s"
