@@ -257,11 +257,13 @@ class CostMonitor:
 
     rules: ForecastRules
     evicted_count: int = 0
-    _series: dict[str, CostForecast] = field(default_factory=dict)
+    # A restored series stays as it was kept until its next period, an hour away: making it costs
+    # River, and a restart must not wait for that.
+    _series: dict[str, CostForecast | Mapping[str, Plain]] = field(default_factory=dict)
 
     def step(self, key: str, period_start_ms: int, cost_micros: int) -> CostFinding:
         """One closed period of one series; see `CostForecast.step`."""
-        series = self._series.pop(key, None) or CostForecast(self.rules)
+        series = self._taken(key)
         self._series[key] = series  # last in the dict is the last updated
         if len(self._series) > self.rules.series_max:
             del self._series[next(iter(self._series))]
@@ -271,7 +273,10 @@ class CostMonitor:
     def state(self) -> State:
         return {
             "evicted_count": self.evicted_count,
-            "series": {key: series.state() for key, series in self._series.items()},
+            "series": {
+                key: dict(series) if isinstance(series, Mapping) else series.state()
+                for key, series in self._series.items()
+            },
             "order": list(self._series),
         }
 
@@ -280,5 +285,13 @@ class CostMonitor:
         kept = as_mapping(state["series"])
         self._series.clear()
         for key in map(as_text, as_list(state["order"])):
-            self._series[key] = CostForecast(self.rules)
-            self._series[key].restore(as_mapping(kept[key]))
+            self._series[key] = as_mapping(kept[key])
+
+    def _taken(self, key: str) -> CostForecast:
+        series = self._series.pop(key, None)
+        if isinstance(series, CostForecast):
+            return series
+        made = CostForecast(self.rules)
+        if series is not None:
+            made.restore(series)
+        return made

@@ -35,20 +35,21 @@ class DriftWatch:
     """Adds windows up to drift windows of `window_ms` log time and shows them to the monitor."""
 
     window_ms: int = 0
-    monitor: DriftMonitor | None = None
+    monitor: DriftMonitor | None = None  # None too while a restored one has not been needed
     start_ms: int = 0
     counts: dict[SeriesKey, NDArray[np.int64]] = field(default_factory=dict)
     _packed: bytes | None = None
 
     def step(self, window: WindowPartial, desired: Desired) -> list[Verdict]:
         """Take a window in; verdicts of the drift window that it ended, if it did."""
-        if desired.policy.drift_window_ms != self.window_ms or self.monitor is None:
+        if desired.policy.drift_window_ms != self.window_ms:
             self.window_ms = desired.policy.drift_window_ms
             self.monitor = DriftMonitor(rules_of(self.window_ms))
             self.counts, self._packed = {}, None
         start_ms = window.start_ms // self.window_ms * self.window_ms
         verdicts: list[Verdict] = []
         if start_ms != self.start_ms:
+            self.monitor = self.monitor or self._kept_monitor()
             verdicts = self._close(window, desired, self.monitor)
             self.start_ms, self._packed = start_ms, None
         self._add(window)
@@ -99,11 +100,16 @@ class DriftWatch:
         """The inverse of `state` and `monitor_bytes`."""
         watch = cls(window_ms=state["window_ms"], start_ms=state["start_ms"])
         watch.counts = {SeriesKey(*names): counts for *names, counts in state["counts"]}
-        kept = unpack(monitor)
-        if kept is not None:
-            watch.monitor = DriftMonitor(rules_of(watch.window_ms))
-            watch.monitor.restore(kept)
+        watch._packed = monitor
         return watch
+
+    def _kept_monitor(self) -> DriftMonitor:
+        """Made at the end of a drift window: it costs River, and a restart must not wait for it."""
+        monitor = DriftMonitor(rules_of(self.window_ms))
+        kept = unpack(self._packed) if self._packed else None
+        if kept is not None:
+            monitor.restore(kept)
+        return monitor
 
 
 def rules_of(window_ms: int) -> DriftRules:
