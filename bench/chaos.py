@@ -8,7 +8,6 @@ repeats the schedule.
 """
 
 import argparse
-import itertools
 import json
 import sys
 import tempfile
@@ -113,6 +112,7 @@ class ChaosResult:
     answers: dict[str, int] = field(default_factory=dict)
     restart_seconds_max: float = 0.0
     restart_seconds_median: float = 0.0
+    restart_seconds_by_part: dict[str, float] = field(default_factory=dict)
     restart_cpu_seconds_max: float = 0.0  # what the new life had spent then: no neighbour is in it
     live_seconds_max: float = 0.0
     drain_seconds_max: float = 0.0
@@ -139,7 +139,10 @@ class ChaosResult:
 
     def take_course(self, course: Course) -> None:
         """What came of the faults."""
-        restarts = sorted(course.restart_seconds) or [0.0]
+        took = course.restart_seconds
+        self.restart_seconds_by_part = {k: round(max(took[k]), 2) for k in sorted(took)}
+        ours = [seconds for kind in took if kind != "broker" for seconds in took[kind]]
+        restarts = sorted(ours) or [0.0]
         self.kills, self.stuck = course.kills, course.stuck
         self.faults = dict(sorted(course.faults.items()))
         self.restart_seconds_max = round(restarts[-1], 2)
@@ -186,7 +189,8 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
                 compare_kafka(cluster, window_ms=CLOCKS.window_ms, horizon_ms=_HORIZON_MS)
             )
         return result
-    with chaos_node(root, files, partitions=PARTITIONS, tick_s=_TICK_S) as node:
+    made = chaos_node(root, files, partitions=PARTITIONS, tick_s=_TICK_S, has_small_disk=True)
+    with made as node:
         _live(plan, node, (node.proxies["ingest"].port,), result, tell)
         folder = node.folder
     tell("replaying the surviving log")

@@ -21,7 +21,7 @@ from ingest.keys import KeyFile
 from store.client import Client, StoreSettings, connect
 from store.process import StoreProcess, start, write_credentials
 
-_MARGIN_MB: Final = 2048  # of free disk above the reserve, at most
+_MARGIN_MB: Final = 8192  # of free disk above the reserve, at most: neighbours write, too
 _OFFSET_BITS: Final = 40  # of a record's number in the log's file
 
 
@@ -109,9 +109,17 @@ class ChaosNode:
 
 @contextmanager
 def chaos_node(
-    root: Path, files: Mapping[str, str], *, partitions: int, tick_s: float
+    root: Path,
+    files: Mapping[str, str],
+    *,
+    partitions: int,
+    tick_s: float,
+    has_small_disk: bool = False,
 ) -> Iterator[ChaosNode]:
-    """Running, with proxies ``ingest`` and ``store``, until the block ends."""
+    """Running, with proxies ``ingest`` and ``store``, until the block ends.
+
+    `has_small_disk`: its reserve is so large that `fill_disk` can touch it.
+    """
     folder = Folder(root / "node")
     folder.create()
     gitops = root / "gitops.git"
@@ -130,7 +138,7 @@ def chaos_node(
             gitops_poll_s=0.5,
             tick_s=tick_s,
             partitions=partitions,
-            disk_reserve_mb=_reserve_mb(folder.root),
+            disk_reserve_mb=_reserve_mb(folder.root) if has_small_disk else None,
         )
         world = ChaosNode(
             folder, gitops, Node(settings, errors=errors), store, proxies, errors, partitions
