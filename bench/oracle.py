@@ -35,6 +35,7 @@ _POLL_S: Final = 0.25
 _PAUSE_S: Final = 0.1
 _ANSWER_S: Final = 10.0
 _WAITING_MAX: Final = 2_000
+_NICE: Final = 10
 
 Release = tuple[str, str]
 """Model and version."""
@@ -113,6 +114,8 @@ class Oracle:
         return self.account
 
     def _guarded(self, work: Callable[[], None]) -> None:
+        # phones have processors of their own: here they must not starve a server that restarts
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
             work()
         except BaseException as error:  # noqa: BLE001  # told by `stop`
