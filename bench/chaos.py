@@ -23,12 +23,13 @@ from rich.table import Table
 
 from bench.chaos_kafka import compare_kafka
 from bench.chaos_node import ChaosNode, chaos_node
+from bench.chaos_result import ChaosResult
 from bench.cluster import ScaledOut, Shape, scaled_out
 from bench.faults import Course, Fault, Targets, schedule, suffer
 from bench.fleets import CLOCKS, GOOD, Fleets, bad_models, files_of
 from bench.node import wait_until
 from bench.oracle import Account, Release
-from bench.replayed import Comparison, compare
+from bench.replayed import compare
 from bench.scenarios import SCENARIOS
 from holdfast.example_repo import rollback_commits
 from store import queries
@@ -37,7 +38,6 @@ from wire.desired import DAY_MS
 from wire.errors import PermanentError, TransientError
 
 PARTITIONS: Final = 2  # so that markers of several must meet
-RESTART_S_MAX: Final = 5.0
 _KILLS_PER_WAVE: Final = 100
 _QUIET_S: Final = 120.0
 _STEADY_S: Final = 3.0
@@ -80,99 +80,6 @@ class Plan:
     def schedule(self) -> list[Fault]:
         """All faults; equal seeds, equal schedules."""
         return schedule(self.seed, self.kills, targets=self.targets, pause_s=self.seconds_between)
-
-
-@dataclass(slots=True)
-class ChaosResult:
-    """The contract of ``holdfast chaos --json``; events, unless it says otherwise.
-
-    `restart_seconds_max`: from a kill -9 of one of our parts until the new life has finished its
-    first segment: on a node, until what the log held before is decided, and more. Brokers are
-    told apart (`restart_seconds_by_part`). `stuck`: faults after which nothing was decided on
-    for 30 s.
-    """
-
-    seed: int
-    mode: str = "embedded"
-    kills: int = 0
-    acknowledged: int = 0
-    maybe: int = 0
-    counted: int = 0
-    lost: int = 0
-    doubled: int = 0
-    verdicts: int = 0
-    verdicts_differing: int = 0
-    evidence_equal: bool = False
-    balance_difference: int = 0
-    commits: int = 0
-    commits_expected: int = 1
-    retries: int = 0
-    refused: int = 0
-    refusals: dict[str, int] = field(default_factory=dict)
-    answers: dict[str, int] = field(default_factory=dict)
-    restart_seconds_max: float = 0.0
-    restart_seconds_median: float = 0.0
-    restart_seconds_by_part: dict[str, float] = field(default_factory=dict)
-    restart_cpu_seconds_max: float = 0.0  # what the new life had spent then: no neighbour is in it
-    live_seconds_max: float = 0.0
-    drain_seconds_max: float = 0.0
-    drains_unclean: int = 0
-    stuck: int = 0
-    disk_full: int = 0
-    disk_full_refused: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
-    cycle_seconds_mean: float = 0.0
-
-    @property
-    def is_ok(self) -> bool:
-        """Every promise held."""
-        wrong = (self.lost, self.doubled, self.verdicts_differing, self.balance_difference)
-        return (
-            not any(wrong)
-            and not self.stuck
-            and not self.refused
-            and self.evidence_equal
-            and self.commits == self.commits_expected
-            and self.disk_full_refused == self.disk_full
-            and self.restart_seconds_max <= RESTART_S_MAX
-        )
-
-    def take_course(self, course: Course) -> None:
-        """What came of the faults."""
-        took = course.restart_seconds
-        self.restart_seconds_by_part = {k: round(max(took[k]), 2) for k in sorted(took)}
-        ours = [seconds for kind in took if kind != "broker" for seconds in took[kind]]
-        restarts = sorted(ours) or [0.0]
-        self.kills, self.stuck = course.kills, course.stuck
-        self.faults = dict(sorted(course.faults.items()))
-        self.restart_seconds_max = round(restarts[-1], 2)
-        self.restart_seconds_median = round(restarts[len(restarts) // 2], 2)
-        self.restart_cpu_seconds_max = round(max(course.restart_cpu_seconds, default=0.0), 2)
-        self.live_seconds_max = round(course.live_seconds_max, 2)
-        self.drain_seconds_max = round(course.drain_seconds_max, 2)
-        self.drains_unclean = course.drains_unclean
-        self.disk_full = course.faults["disk_full"]
-        self.disk_full_refused = course.disk_full_refused
-        self.cycle_seconds_mean = round(course.seconds / max(course.faults.total(), 1), 2)
-
-    def take_counts(self, account: Account, counted: Counter[Release]) -> None:
-        """What was acknowledged against what the store has."""
-        self.acknowledged = account.acknowledged.total()
-        self.maybe = account.maybe.total()
-        self.counted = counted.total()
-        self.retries, self.refused = account.retries, account.refused
-        self.refusals = dict(account.refusals)
-        self.answers = {str(status): n for status, n in sorted(account.answers.items())}
-        for release in account.acknowledged | account.maybe | counted:
-            least = account.acknowledged[release]
-            most = least + account.maybe[release]
-            self.lost += max(least - counted[release], 0)
-            self.doubled += max(counted[release] - most, 0)
-
-    def take_comparison(self, same: Comparison) -> None:
-        """What was decided against a replay of the log."""
-        self.evidence_equal, self.verdicts = same.is_state_equal, same.verdicts
-        self.verdicts_differing = same.differing
 
 
 def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
