@@ -7,6 +7,7 @@ told is durable must be counted once; what it was never told about may be, and i
 import gzip
 import http.client
 import itertools
+import os
 import queue
 import threading
 import time
