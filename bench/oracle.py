@@ -8,6 +8,7 @@ import gzip
 import http.client
 import itertools
 import os
+import os
 import queue
 import threading
 import time
