@@ -8,7 +8,6 @@ import gzip
 import http.client
 import itertools
 import os
-import os
 import queue
 import threading
 import time
