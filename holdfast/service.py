@@ -169,7 +169,7 @@ class Service:
         look_at_ms = 0
         while not self._quit.is_set():
             if now_ms() >= look_at_ms:
-                self._watch.look()
+                self._look()
                 look_at_ms = now_ms() + int(self._settings.gitops_poll_s * 1000)
             for verdict in state.owed():
                 performer.receive([verdict], now_ms=now_ms())
@@ -180,6 +180,13 @@ class Service:
             if look_at_ms:
                 self._wake.wait(min(self._settings.gitops_poll_s, 1.0))
                 self._wake.clear()
+
+    def _look(self) -> None:
+        """See what Git says; a full disk is no reason to end: the log is asked again."""
+        try:
+            self._watch.look()
+        except TransientError as error:
+            _log.warning("control_record_waits", extra={"code": error.code})
 
     def _report_actions(self, writer: Writer | None) -> Writer | None:
         entries, columns = self._parts.performer.rows()
