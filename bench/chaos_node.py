@@ -93,7 +93,9 @@ class ChaosNode:
     def fill_disk(self) -> None:
         """Take so much of the disk that less than the reserve is left."""
         reserve = self.node.settings.disk_reserve_mb << 20
-        wanted = shutil.disk_usage(self.folder.root).free - reserve + (_MARGIN_MB << 19)
+        wanted = (
+            shutil.disk_usage(self.folder.root).free - reserve + min(_MARGIN_MB << 19, reserve >> 1)
+        )
         with self._ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(wanted, 1))
 

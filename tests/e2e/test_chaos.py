@@ -12,6 +12,7 @@ from bench.chaos_node import chaos_node
 from bench.fault_proxy import Mode
 from bench.fleets import bad_models, files_of
 from bench.node import wait_until
+from holdfast.example_repo import git
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +66,27 @@ def test_a_store_that_says_nothing_does_not_hold_up_the_drain(tmp_path: Path) ->
         service.terminate()
 
         assert service.wait(10.0) == 0
+
+
+@pytest.mark.timeout(120)
+def test_what_git_says_waits_for_the_disk_and_is_no_reason_to_end(tmp_path: Path) -> None:
+    files, work = files_of(bad_models(1)), tmp_path / "work"
+    with chaos_node(tmp_path, files, partitions=1, tick_s=0.25, has_small_disk=True) as node:
+        wait_until(lambda: all(node.decided()), timeout_s=60, what="a first window")
+        service = node.popen("service")
+        node.fill_disk()
+        time.sleep(1.5)  # the reserve is looked at once a second
+
+        git("clone", "--quiet", str(node.gitops), str(work))
+        policy = work / "holdfast/policy.yaml"
+        policy.write_text(policy.read_text().replace("alpha: 0.0001", "alpha: 0.0002"))
+        author = ("-c", "user.name=Release team", "-c", "user.email=releases@example.org")
+        git(*author, "commit", "--quiet", "--all", "--message", "policy: bolder", cwd=str(work))
+        git("push", "--quiet", "origin", "HEAD:main", cwd=str(work))
+        time.sleep(2.0)
+        ends = node.ends()
+        node.free_disk()
+        wait_until(lambda: node.is_past(ends), timeout_s=30, what="windows going on")
+
+        assert service.poll() is None
+    assert "control_record_waits" in (tmp_path / "node.log").read_text()
