@@ -13,13 +13,16 @@ from typing import IO, Final
 from bench.broker import Cluster, free_ports
 from bench.chaos_node import start_store
 from bench.fault_proxy import FaultProxy
+from bench.processes import cpu_seconds
 from holdfast.clock import now_ms
 from holdfast.config import Settings, environment_of, load
 from holdfast.example_repo import make_repository
 from holdfast.folder import Folder, write_private
+from holdfast.kafka_settings import kafka_settings
 from ingest.keys import KeyFile
 from store.client import Client, StoreSettings, connect
 from store.process import StoreProcess
+from streams.log.kafka import KafkaLog
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _OK: Final = 200
@@ -82,8 +85,15 @@ class Part:
 
     def measure(self, name: str) -> float:
         """The largest value that the worker tells of one of its metrics; 0 if it tells none."""
+        return max(self._values(name), default=0.0)
+
+    def total(self, name: str) -> float:
+        """The sum of one of its metrics over its labels."""
+        return sum(self._values(name))
+
+    def _values(self, name: str) -> list[float]:
         lines = (self._get("/metrics") or "").splitlines()
-        return max((float(x.rpartition(" ")[2]) for x in lines if x.startswith(name)), default=0.0)
+        return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
 
     def _get(self, path: str) -> str | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
@@ -192,6 +202,20 @@ class ScaledOut:
         """See `fill_disk`."""
         raise NotImplementedError
 
+    def ends(self) -> list[int]:
+        """By partition: the offset that the log's next record will get."""
+        log = KafkaLog(kafka_settings(self.settings), client_id="bench")
+        try:
+            return [log.end(partition) for partition in range(log.partitions)]
+        finally:
+            log.close()
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """What each process has spent so far, the brokers and the store included."""
+        brokers = [f"broker-{i}" for i in range(len(self.brokers.brokers))]
+        names = [*self.parts, *brokers, "store"]
+        return {name: cpu_seconds(self.popen(name).pid) for name in names}
+
     def client(self) -> Client:
         """A connection to the store itself, past the proxy."""
         password = self.folder.store_passwords()["writer"]
@@ -215,7 +239,12 @@ class ScaledOut:
 
 @contextmanager
 def scaled_out(
-    root: Path, files: Mapping[str, str], shape: Shape, *, tick_s: float
+    root: Path,
+    files: Mapping[str, str],
+    shape: Shape,
+    *,
+    tick_s: float,
+    gitops_poll_s: float = 0.5,
 ) -> Iterator[ScaledOut]:
     """Running, with a proxy before each door and one before the store, until the block ends."""
     folder, gitops = Folder(root / "node"), root / "gitops.git"
@@ -231,7 +260,7 @@ def scaled_out(
             store_url=f"http://127.0.0.1:{proxies['store'].start()}",
             store_password=folder.store_passwords()["writer"],
             gitops_url=str(gitops),
-            gitops_poll_s=0.5,
+            gitops_poll_s=gitops_poll_s,
             tick_s=tick_s,
             partitions=shape.partitions,
             kafka_bootstrap=brokers.bootstrap,

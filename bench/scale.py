@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench.cluster import ScaledOut, Shape, scaled_out
 from bench.node import wait_until
 from bench.processes import SendingProcess, resident_mb
 from bench.report import Report, Result
-from bench.scale_out import ScaleOut, scaled_out
 from bench.uploads import APP, METRICS, Order, repository
 from store import queries
 from wire.errors import PermanentError, TransientError
@@ -28,6 +28,7 @@ _SETTLE_S: Final = 5.0
 _PARTITIONS: Final = 4
 _WAIT_S: Final = 240.0
 _GROWTH: Final = (13, 125, 1_250, 12_500)
+_TAKEN: Final = "holdfast_segments_taken_total"
 _CPU_UNIT: Final = "CPU-s per 1e6 events"
 
 
@@ -65,7 +66,7 @@ class Cost:
 class Road:
     """A running road; every measurement adds to what is stored."""
 
-    def __init__(self, parts: ScaleOut, plan: Plan) -> None:
+    def __init__(self, parts: ScaledOut, plan: Plan) -> None:
         self._parts, self._plan = parts, plan
         self._key = parts.key(APP)
         self._store = parts.client()
@@ -88,18 +89,20 @@ class Road:
             self._wait_stored()
             after, took_s = self._parts.cpu_seconds(), time.monotonic() - began_s
         spent = {n: after[n] - before[n] - took_s * self.idle.get(n, 0.0) for n in after}
-        rss = {name: resident_mb(part.running().pid)[0] for name, part in self._parts.parts.items()}
+        rss = {name: resident_mb(self._parts.popen(name).pid)[0] for name in self._parts.parts}
         return Cost(uploads * _ROWS, spent, self._segments() - segments, rss)
 
     def drain_rate(self, uploads: int, workers: int) -> float:
         """Events per second that so many workers summarise from a full topic."""
         names = [name for name in self._parts.parts if name.startswith("summarise")]
-        self._parts.stop(*names)
+        for name in names:
+            self._parts.remove(name)
         before = self._segments()
         with self._sending(uploads, 125) as sending:
             sending.send()
         backlog = self._segments() - before
-        self._parts.start(*names[:workers])
+        for name in names[:workers]:
+            self._parts.add(name)
         taken = 0.0
 
         def taking(least: float) -> Callable[[], bool]:
@@ -116,12 +119,12 @@ class Road:
         wait_until(taking(backlog), timeout_s=_WAIT_S, what="the backlog summarised")
         took_s = time.monotonic() - began_s
         self._wait_stored()
-        self._parts.start(*names)
+        for name in names[workers:]:
+            self._parts.add(name)
         return uploads * _ROWS * (backlog - first) / backlog / took_s
 
     def _taken(self, workers: Sequence[str]) -> float:
-        told = [self._parts.parts[name].metrics() for name in workers]
-        return sum(sum(m.get("holdfast_segments_taken_total", [])) for m in told)
+        return sum(self._parts.parts[name].total(_TAKEN) for name in workers)
 
     def _segments(self) -> int:
         return sum(self._parts.ends())
@@ -129,7 +132,7 @@ class Road:
     def _sending(self, uploads: int, contexts: int) -> SendingProcess:
         self._seed += 1
         self._sent += uploads * _ROWS
-        url = f"http://127.0.0.1:{self._parts.door_port()}"
+        url = f"http://127.0.0.1:{self._parts.parts['ingest-0'].port}"
         return SendingProcess(
             Order(url, self._key, uploads, _ROWS, seed=self._seed, contexts=contexts)
         )
@@ -154,7 +157,9 @@ class Road:
 def run(plan: Plan, root: Path) -> Report:
     """All figures."""
     files = repository(plan.window_ms, max(plan.growth))
-    with scaled_out(root, files, workers={"summarise": 2}, partitions=_PARTITIONS) as parts:
+    shape = Shape(doors=1, summarise=2, partitions=_PARTITIONS)
+    with scaled_out(root, files, shape, tick_s=1.0, gitops_poll_s=10.0) as parts:
+        wait_until(parts.parts["ingest-0"].has_taken, timeout_s=_WAIT_S, what="an open door")
         road = Road(parts, plan)
         road.cost(plan.uploads // 20, 125)  # start-up is over
         time.sleep(_SETTLE_S)
