@@ -92,11 +92,11 @@ class Worker:
     def _summarise(self, clocks: Clocks) -> Stage:
         from streams.faust_summarise import Summarising
 
-        topics = SummariseKafka(self._kafka, horizon_ms=clocks.horizon_ms)
-        self._closers.append(topics.close)
         dedup = self._folder / "dedup"
         dedup.mkdir(exist_ok=True)
-        return Summarising(topics, clocks, self._meter, dedup)
+        topics = SummariseKafka(self._kafka, horizon_ms=clocks.horizon_ms, dedup_folder=dedup)
+        self._closers.append(topics.close)
+        return Summarising(topics, clocks, self._meter)
 
     def _decide(self, clocks: Clocks) -> Stage:
         from holdfast.folder import Folder

@@ -76,7 +76,10 @@ class DedupIndex:
         return seen
 
     def restore(self, seen: Iterable[tuple[int, bytes]], *, now_ms: int) -> None:
-        """Take (arrived_ms, ids) of the past in, oldest first; faster than `add`, no answers."""
+        """Take (arrived_ms, ids) of the past in, oldest first; faster than `add`, no answers.
+
+        May be called again with what comes next, in pieces of about `spill_ids`.
+        """
         parts: list[bytes] = []
         size = 0
         for arrived_ms, joined in seen:
@@ -91,6 +94,8 @@ class DedupIndex:
             self._push(b"".join(parts), now_ms)
         else:
             self._recent.update(_split(b"".join(parts)))
+            if len(self._recent) >= self.recent_max:
+                self._freeze(now_ms)
 
     def _in_runs(self, wanted: Ids) -> NDArray[np.bool_]:
         seen = np.zeros(len(wanted), bool)

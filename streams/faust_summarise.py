@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from streams.kafka.topics import TELEMETRY
@@ -56,7 +55,6 @@ class Summarising:
     topics: SummariseTopics
     clocks: Clocks
     meter: Meter
-    dedup_folder: Path | None = None
     topic: str = TELEMETRY
     _partitions: dict[int, _Mine] = field(default_factory=dict)
 
@@ -87,11 +85,7 @@ class Summarising:
 
     async def _resumed(self, partition: int) -> _Mine:
         resume = await until_there(lambda: self.topics.resume(partition))
-        # a week of ids may take a second: not in the event loop
-        stage = await asyncio.to_thread(
-            PartitionStage, partition, self.clocks, resume, self.dedup_folder
-        )
-        mine = _Mine(stage, resume.next_offset)
+        mine = _Mine(PartitionStage(partition, self.clocks, resume), resume.next_offset)
         self._partitions[partition] = mine
         _log.info("partition_resumed", extra={"partition": partition, "offset": mine.durable})
         return mine

@@ -5,13 +5,12 @@ skipped, records that were passed over are asked for, and whatever is published 
 bytes: the runner needs no more than at-least-once.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.dedup import DedupIndex
 from streams.log.base import Record
 from streams.log_time import LogTime
 from streams.partial import Closed
@@ -28,14 +27,14 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a partition goes on: its next record, its clock before it, and the ids to remember.
+    """Where a partition goes on: its next record, its clock before it, and the ids it has seen.
 
-    `ids` are (arrived_ms, joined batch ids), oldest first.
+    For one stage: the index becomes its own. None is one that knows nothing, in memory.
     """
 
     next_offset: int
     log_time: list[int | str] | None = None
-    ids: Iterable[tuple[int, bytes]] = ()
+    dedup: DedupIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +55,11 @@ class Taken:
 
 @dataclass(slots=True)
 class PartitionStage:
-    """Takes a partition's records one by one, each exactly at `next_offset`.
-
-    `dedup_folder` takes the ids that are too many for memory; it must exist. None: all in memory.
-    """
+    """Takes a partition's records one by one, each exactly at `next_offset`."""
 
     partition: int
     clocks: Clocks
     resume: Resume
-    dedup_folder: Path | None = None
     next_offset: int = field(init=False)
     closed_until_ms: int = field(default=0, init=False)
     _ids: list[tuple[int, bytes]] = field(default_factory=list, init=False)
@@ -79,11 +74,9 @@ class PartitionStage:
             window_ms=self.clocks.window_ms,
             horizon_ms=self.clocks.horizon_ms,
             log_time=LogTime(*at) if at else None,  # type: ignore[arg-type]  # [int, str, int]
-            dedup_folder=self.dedup_folder,
+            dedup=self.resume.dedup,
             on_ids=self._count_in,
         )
-        self._summariser.remember(self.resume.ids)
-        self.resume = Resume(self.next_offset)  # the ids are in the index now
 
     def take(self, record: Record) -> Taken:
         """Take the next record in.

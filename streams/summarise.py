@@ -34,6 +34,11 @@ class DeadLetter:
     log_time_ms: int
 
 
+def fresh_index(horizon_ms: int, folder: Path | None) -> DedupIndex:
+    """An index of no ids that remembers each for the accepted age, and some skew."""
+    return DedupIndex(horizon_ms + SKEW_MS, folder)
+
+
 def _forget_ids(arrived_ms: int, ids: NDArray[np.void]) -> None:
     """A log that keeps its own ids needs none from here."""
 
@@ -41,8 +46,9 @@ def _forget_ids(arrived_ms: int, ids: NDArray[np.void]) -> None:
 class Summariser:
     """Takes one partition's records in offset order; gives its windows as they close.
 
-    `on_ids` is told every telemetry record's arrival and batch ids, shape ``(U,)``. `given_up` are
-    codes by offset of records to bury as they are: mended bytes took their place further on.
+    `on_ids` is told every telemetry record's arrival and batch ids, shape ``(U,)``. `dedup` is an
+    index that knows the past already. `given_up` are codes by offset of records to bury as they
+    are: mended bytes took their place further on.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Summariser:
         log_time: LogTime | None = None,
         on_ids: Callable[[int, NDArray[np.void]], None] = _forget_ids,
         dedup_folder: Path | None = None,
+        dedup: DedupIndex | None = None,
         given_up: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         self._partition = partition
@@ -63,7 +70,7 @@ class Summariser:
         self._log_time = log_time or LogTime()
         self._window: OpenWindow | None = None
         self._controls: list[bytes] = []
-        self.dedup = DedupIndex(horizon_ms + SKEW_MS, dedup_folder)
+        self.dedup = fresh_index(horizon_ms, dedup_folder) if dedup is None else dedup
         self.dead_letters: list[DeadLetter] = []
 
     def step(self, records: Iterable[Record]) -> list[Closed]:

@@ -4,17 +4,20 @@ Ids and position are one record, so they cannot come apart. A window with very m
 records; the last of them makes it count.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from streams.dedup import DedupIndex
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.chunks import Assembler, split
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.topics import SEEN
+from wire.segment import BATCH_ID
 
 _READ_BYTES: Final = 8 << 20
 
@@ -27,11 +30,10 @@ class _Window(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Where a partition goes on: next offset, the clock before it, and (arrived_ms, joined ids)."""
+    """Where a partition goes on: the next offset, and the clock before it."""
 
     next_offset: int
     log_time: list[int | str]
-    ids: list[tuple[int, bytes]]
 
 
 class SeenTopic:
@@ -58,42 +60,52 @@ class SeenTopic:
         chunks = split(next_offset.to_bytes(8, "big"), window)
         await self._appender.append(self._topic, [Outgoing(partition, c) for c in chunks])
 
-    async def read(self, partition: int, *, horizon_ms: int) -> Seen | None:
-        """The furthest position, and the ids that arrived within the horizon before its clock.
+    async def read(self, partition: int, dedup: DedupIndex) -> Seen | None:
+        """The furthest position. The ids before it go into a fresh index while they are read.
 
-        None before the first closed window. Raises KafkaError.
+        None before the first closed window. Raises KafkaError; the index then holds some of the
+        ids, so the next attempt needs another one.
         """
         reader = PartitionReader(self._settings, self._topic, partition)
         await reader.start()
         try:
-            windows = await _windows(reader)
+            return await _fill(dedup, reader)
         finally:
             await reader.close()
-        if not windows:
-            return None
-        last = windows[max(windows)]
-        since_ms = int(last.log_time[0]) - horizon_ms
-        ids = [
-            (arrived_ms, joined)
-            for at in sorted(windows)
-            for arrived_ms, joined in windows[at].ids
-            if arrived_ms >= since_ms
-        ]
-        return Seen(last.next_offset, last.log_time, ids)
 
     async def close(self) -> None:
         """Disconnect."""
         await self._appender.close()
 
 
-async def _windows(reader: PartitionReader) -> dict[int, _Window]:
-    """By next offset: a worker that was thought dead may write a window again, with equal bytes."""
+async def _fill(dedup: DedupIndex, reader: PartitionReader) -> Seen | None:
+    """A window that is not beyond all others was written before, by a worker thought dead.
+
+    Each writer makes a window durable before it goes on to the next, or begins after the last
+    that it found: so wherever a window lies first, all before it lie in front of it.
+    """
     assembler = Assembler()
-    windows: dict[int, _Window] = {}
-    end = await reader.end()
-    async for record in reader.all_until(end, bytes_max=_READ_BYTES):
+    seen: Seen | None = None
+    piece: list[tuple[int, bytes]] = []
+    size = 0
+    async for record in reader.all_until(await reader.end(), bytes_max=_READ_BYTES):
         whole = assembler.take(record.offset, record.value)
-        if whole is not None:
-            window = msgspec.msgpack.decode(whole.value, type=_Window)
-            windows.setdefault(window.next_offset, window)
-    return windows
+        window = msgspec.msgpack.decode(whole.value, type=_Window) if whole is not None else None
+        if window is None or (seen is not None and window.next_offset <= seen.next_offset):
+            continue
+        seen = Seen(window.next_offset, window.log_time)
+        now_ms = _log_time_ms(seen)
+        for _, joined in window.ids:
+            # log time at the window's end, whatever the writer's clock said: late, never early
+            piece.append((now_ms, joined))
+            size += len(joined)
+            if size >= dedup.spill_ids * BATCH_ID.itemsize:
+                await asyncio.to_thread(dedup.restore, piece, now_ms=now_ms)
+                piece, size = [], 0
+    if seen is not None:
+        await asyncio.to_thread(dedup.restore, piece, now_ms=_log_time_ms(seen))
+    return seen
+
+
+def _log_time_ms(seen: Seen) -> int:
+    return int(seen.log_time[0])

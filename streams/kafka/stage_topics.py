@@ -6,6 +6,7 @@ the same keys and bytes, and readers drop it. All live in one event loop.
 
 import struct
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ from streams.kafka.topics import DEAD_LETTERS, TELEMETRY, VERDICTS, WINDOWS
 from streams.log.base import Record, trimmed
 from streams.marker_codec import encode_marker
 from streams.stage_summarise import ClosedWindow, Resume
-from streams.summarise import SKEW_MS, DeadLetter
+from streams.summarise import DeadLetter, fresh_index
 
 _T = TypeVar("_T")
 _READ_BYTES: Final = 8 << 20
@@ -46,20 +47,27 @@ class MarkerKey(NamedTuple):
 
 
 class SummariseKafka:
-    """Satisfies `faust_summarise.SummariseTopics`."""
+    """Satisfies `faust_summarise.SummariseTopics`.
 
-    def __init__(self, settings: KafkaSettings, *, horizon_ms: int) -> None:
+    `dedup_folder` takes the ids that are too many for memory; it must exist. None: all in memory.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, *, horizon_ms: int, dedup_folder: Path | None = None
+    ) -> None:
         self._settings = settings
-        self._horizon_ms = horizon_ms + SKEW_MS
+        self._horizon_ms, self._dedup_folder = horizon_ms, dedup_folder
         self._seen = SeenTopic(settings)
         self._appender = Appender(settings, "holdfast-summarise")
 
     async def resume(self, partition: int) -> Resume:
         """The furthest closed window; the log's start before the first one."""
-        seen = await _there(self._seen.read(partition, horizon_ms=self._horizon_ms))
+        dedup = fresh_index(self._horizon_ms, self._dedup_folder)  # each attempt has its own
+        seen = await _there(self._seen.read(partition, dedup))
         if seen is None:
-            return Resume(await first_offset(self._settings, TELEMETRY, partition))
-        return Resume(seen.next_offset, seen.log_time, seen.ids)
+            start = await first_offset(self._settings, TELEMETRY, partition)
+            return Resume(start, dedup=dedup)
+        return Resume(seen.next_offset, seen.log_time, dedup)
 
     async def records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
         """Records of ``[start, end)``."""

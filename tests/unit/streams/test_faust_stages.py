@@ -26,7 +26,7 @@ from streams.rows import Columns
 from streams.stage_summarise import Clocks, ClosedWindow, Resume
 from streams.summarise import DeadLetter
 from tests.fakes.segments import WINDOW_MS
-from tests.unit.streams.test_partition_stages import PARTITIONS, recorded, summarised
+from tests.unit.streams.test_partition_stages import PARTITIONS, index_of, recorded, summarised
 from wire.errors import PermanentError, TransientError
 
 CLOCKS = Clocks(WINDOW_MS, 3_600_000)
@@ -53,7 +53,8 @@ class MemoryTelemetry:
         if not mine:
             return Resume(0)
         last = max((w.closed for w in mine), key=lambda closed: closed.next_offset)
-        return Resume(last.next_offset, last.log_time, [pair for w in mine for pair in w.ids])
+        ids = [pair for w in mine for pair in w.ids]
+        return Resume(last.next_offset, last.log_time, index_of(ids, last))
 
     async def records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
         self._there()

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 
 from streams.codec import pack
 from streams.decide import Decided
+from streams.dedup import DedupIndex
 from streams.kept import Kept
 from streams.local_worker import replay
 from streams.log.base import Record
 from streams.marker_codec import decode_marker, encode_marker
+from streams.partial import Closed
 from streams.snapshot import decider_parts
 from streams.stage_decide import DecideStage
 from streams.stage_summarise import Clocks, ClosedWindow, PartitionStage, Resume
+from streams.summarise import fresh_index
 from tests.fakes.segments import WINDOW_MS, appends
 from wire.errors import PermanentError
 from wire.segment import decode
@@ -50,6 +53,13 @@ def expected(records: list[Record]) -> bytes:
     return pack(decided)
 
 
+def index_of(ids: list[tuple[int, bytes]], at: Closed) -> DedupIndex:
+    """An index that was rebuilt of what was durable."""
+    index = fresh_index(CLOCKS.horizon_ms, None)
+    index.restore(ids, now_ms=int(at.log_time[0]))
+    return index
+
+
 @dataclass
 class Seen:
     """What a partition's windows left behind: the position is the furthest, ids are all."""
@@ -61,7 +71,7 @@ class Seen:
             return Resume(0)
         at = self.windows[max(self.windows)].closed
         ids = [pair for _, window in sorted(self.windows.items()) for pair in window.ids]
-        return Resume(at.next_offset, at.log_time, ids)
+        return Resume(at.next_offset, at.log_time, index_of(ids, at))
 
 
 def summarised(records: list[Record], restarts: set[int]) -> tuple[list[bytes], list[bytes]]:
