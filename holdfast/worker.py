@@ -104,7 +104,7 @@ class Worker:
         from streams.faust_decide import Deciding
 
         folder = Folder(self._settings.dir)
-        return Deciding(
+        stage = Deciding(
             self._state(WINDOWS, DECIDE_STATE),
             lambda: open_writer(self._settings, folder, now_ms()),
             self._kafka.partitions,
@@ -112,6 +112,8 @@ class Worker:
             self._meter,
             now_ms,
         )
+        stage.prepare()
+        return stage
 
     def _act(self) -> Stage:
         from holdfast.worker_act import make_actor

@@ -82,6 +82,14 @@ class Deciding:
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _flushed: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: "asyncio.Task[None] | None" = None
+    _preparing: "asyncio.Task[_Mine] | None" = None
+
+    def prepare(self) -> None:
+        """Begin to restore while the group is still being joined; the first record waits for it.
+
+        Should another worker be active until then, its later state is read at that record.
+        """
+        self._preparing = asyncio.create_task(self._resumed())
 
     async def assigned(self, partitions: set[int]) -> None:
         """Kept state is used again as long as it is a prefix of what comes."""
@@ -92,6 +100,9 @@ class Deciding:
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush_for_ever())
         self.check()
+        if self._preparing is not None:
+            await self._preparing
+            self._preparing = None
         mine = self._mine
         if mine is None or offset > mine.next_offset:
             mine = await self._resumed()
@@ -107,6 +118,8 @@ class Deciding:
 
     async def close(self) -> None:
         """Write what was decided, if the store is there; else it is decided again."""
+        if self._preparing is not None:
+            self._preparing.cancel()
         if self._flushing is None:
             return
         end_ms = self.now_ms() + int(_DRAIN_S * 1000)

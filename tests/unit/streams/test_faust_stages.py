@@ -281,6 +281,24 @@ def test_a_decider_that_is_brought_chunks_beyond_its_state_reads_what_lies_betwe
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
 
 
+def test_a_decider_that_prepared_while_another_was_active_goes_on_from_the_others_state() -> None:
+    chunks, rows, _ = windows_topic()
+    topics, sink = MemoryState(chunks), MemorySink()
+    half, more = len(chunks) // 3, 2 * len(chunks) // 3
+    asyncio.run(decided(deciding(topics, sink), chunks, range(half)))
+
+    async def stand_by() -> None:
+        waiting = deciding(topics, sink)
+        waiting.prepare()
+        await asyncio.sleep(0.05)
+        await decided(deciding(topics, sink), chunks, range(half, more))  # the active one
+        await decided(waiting, chunks, range(more, len(chunks)))
+
+    asyncio.run(stand_by())
+
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+
+
 def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
