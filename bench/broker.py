@@ -110,13 +110,13 @@ class Broker:
     jars: Path
     popen: subprocess.Popen[bytes] | None = None
 
-    def format(self, properties: str, cluster_id: str) -> None:
+    def format(self, properties: str, cluster_id: str, *options: str) -> None:
         """Write the settings and prepare the data folder; once in a broker's life."""
         self.folder.mkdir(parents=True)
         self._settings.write_text(properties)
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c")
         done = subprocess.run(
-            [*command, str(self._settings)], capture_output=True, text=True, check=False
+            [*command, str(self._settings), *options], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise BrokerUnavailableError(f"the storage was not formatted: {done.stderr[-2000:]}")
@@ -225,9 +225,7 @@ class Cluster:
 
     def _make(self) -> None:
         jars = kafka_jars()
-        # a leading zero bit: the tool takes an id that begins with "-" for an option
-        random = bytes([secrets.randbelow(128)]) + secrets.token_bytes(15)
-        cluster_id = base64.urlsafe_b64encode(random).decode()[:22]
+        cluster_id = new_cluster_id()
         ports = free_ports(2 * self.count)
         pairs = list(zip(ports[::2], ports[1::2], strict=True))
         voters = ",".join(f"{n}@127.0.0.1:{pairs[n - 1][1]}" for n in range(1, self.count + 1))
@@ -243,6 +241,13 @@ class Cluster:
             )
             broker.format(properties, cluster_id)
             self.brokers.append(broker)
+
+
+def new_cluster_id() -> str:
+    """As Kafka writes them."""
+    # a leading zero bit: the tool takes an id that begins with "-" for an option
+    random = bytes([secrets.randbelow(128)]) + secrets.token_bytes(15)
+    return base64.urlsafe_b64encode(random).decode()[:22]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Every field is also an option of the commands that use it; an option wins over t
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,7 +19,9 @@ PREFIX: Final = "HOLDFAST_"
 class Settings(BaseSettings):
     """How one node runs. `dir` holds everything that it keeps."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     dir: Path = Field(
         default=Path("holdfast-data"), description="folder for log, state, keys and store"
@@ -91,6 +93,26 @@ class Settings(BaseSettings):
     kafka_create_topics: bool = Field(
         default=True, description="make missing topics at the start; else refuse to start"
     )
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="what the brokers' listener speaks"
+    )
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="", validate_default=True, description="how user and password are shown, with SASL"
+    )
+    kafka_user: str = Field(default="", validate_default=True, description="user, with SASL")
+    kafka_password: SecretStr = Field(
+        default=SecretStr(""), validate_default=True, description="password, with SASL"
+    )
+    kafka_ca_file: str = Field(
+        default="",
+        description="PEM: who signs brokers' certificates; else the system's authorities",
+    )
+    kafka_certificate_file: str = Field(
+        default="", description="PEM: our certificate, where brokers ask for one"
+    )
+    kafka_key_file: str = Field(
+        default="", validate_default=True, description="PEM: its key, without passphrase"
+    )
     seen_retention_hours: float = Field(
         default=192.0, gt=0, description="how long Kafka keeps batch ids; more than acceptedAgeMs"
     )
@@ -123,6 +145,37 @@ class Settings(BaseSettings):
         if copies > replication:
             raise ValueError(f"only {replication} copies are made (HOLDFAST_KAFKA_REPLICATION)")
         return copies
+
+    @field_validator("kafka_sasl_mechanism", "kafka_user", "kafka_password")
+    @classmethod
+    def _with_sasl_alone(cls, given: str | SecretStr, others: ValidationInfo) -> str | SecretStr:
+        """A listener with SASL needs all three, another one would ignore them."""
+        protocol = others.data.get("kafka_security")
+        is_set = bool(given.get_secret_value() if isinstance(given, SecretStr) else given)
+        if protocol is not None and is_set != protocol.startswith("SASL_"):
+            verb = "takes none" if is_set else "needs one"
+            raise ValueError(f"{protocol} {verb} (HOLDFAST_KAFKA_SECURITY)")
+        return given
+
+    @field_validator("kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
+    @classmethod
+    def _with_tls_alone(cls, file: str, others: ValidationInfo) -> str:
+        """Files that nobody would read are a mistake, and so are those that are not there."""
+        protocol = others.data.get("kafka_security")
+        if file and protocol is not None and not protocol.endswith("SSL"):
+            raise ValueError(f"{protocol} has no TLS (HOLDFAST_KAFKA_SECURITY)")
+        if file and not Path(file).is_file():
+            raise ValueError(f"there is no file {file}")
+        return file
+
+    @field_validator("kafka_key_file")
+    @classmethod
+    def _of_the_certificate(cls, file: str, others: ValidationInfo) -> str:
+        """Certificate and key come together."""
+        certificate = others.data.get("kafka_certificate_file")
+        if certificate is not None and bool(file) != bool(certificate):
+            raise ValueError("a certificate and its key come together")
+        return file
 
 
 def load(**options: object) -> Settings:

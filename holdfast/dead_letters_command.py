@@ -5,6 +5,7 @@ a moment, or at its next start: the log has one writer, and it is not this comma
 command appends to the topic itself.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ from holdfast.config import load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
 from streams.dead_letters import Letter, entry_of
+from streams.kafka.access import check_access
 from streams.kafka.dead_letters import KafkaLetters
 from streams.state import StateStore
 from wire.errors import PermanentError
@@ -43,7 +45,9 @@ def open_letters(directory: Path | None) -> Iterator[Letters]:
     """
     settings = load(dir=directory)
     if settings.kafka_bootstrap:
-        with closing(KafkaLetters(kafka_settings(settings))) as letters:
+        kafka = kafka_settings(settings)
+        asyncio.run(check_access(kafka))
+        with closing(KafkaLetters(kafka)) as letters:
             yield letters
         return
     folder = Folder(settings.dir)

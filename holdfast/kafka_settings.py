@@ -1,14 +1,17 @@
 """How the broker is reached, of the settings."""
 
+import ssl
+
 from holdfast.config import Settings
 from streams.kafka.broker import KafkaSettings
+from streams.kafka.security import TLS, Security, tls_context
 from wire.errors import PermanentError
 
 _HOUR_MS = 3_600_000
 
 
 def kafka_settings(settings: Settings) -> KafkaSettings:
-    """Where the brokers are and how topics are made; PermanentError if none are named."""
+    """Where the brokers are and how topics are made; PermanentError ``settings_invalid``."""
     if not settings.kafka_bootstrap:
         raise PermanentError(
             "settings_invalid",
@@ -25,4 +28,39 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         create_topics=settings.kafka_create_topics,
         retention_ms=int(settings.retention_hours * _HOUR_MS),
         seen_retention_ms=int(settings.seen_retention_hours * _HOUR_MS),
+        security=_security(settings),
+    )
+
+
+def _security(settings: Settings) -> Security:
+    return Security(
+        protocol=settings.kafka_security,
+        mechanism=settings.kafka_sasl_mechanism,
+        user=settings.kafka_user,
+        password=settings.kafka_password.get_secret_value(),
+        context=_context(settings) if settings.kafka_security in TLS else None,
+    )
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    """The authorities first, so that the file at fault can be named."""
+    ca_file, own = settings.kafka_ca_file, settings.kafka_certificate_file
+    try:
+        context = tls_context(ca_file)
+    except (OSError, ValueError) as error:
+        raise _unusable("kafka_ca_file", ca_file, error) from error
+    try:
+        if own:
+            context = tls_context(ca_file, own, settings.kafka_key_file)
+    except (OSError, ValueError) as error:
+        raise _unusable("kafka_certificate_file", own, error) from error
+    return context
+
+
+def _unusable(field: str, file: str, error: Exception) -> PermanentError:
+    return PermanentError(
+        "settings_invalid",
+        f"HOLDFAST_{field.upper()}: {file} cannot be used: {error}",
+        field=field,
+        accepted="PEM; a key that fits its certificate and has no passphrase",
     )

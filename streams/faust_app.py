@@ -18,6 +18,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP, EventT, StreamT
 
 from streams.kafka.broker import KafkaSettings
+from streams.kafka.security import SASL, Security
 from streams.ports import Meter
 from wire.errors import PermanentError
 
@@ -86,6 +87,7 @@ def make_app(
     app = faust.App(
         f"{kafka.prefix}.{name}",
         broker=[f"kafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
+        broker_credentials=_credentials(kafka.security),
         datadir=settings.folder,
         store="memory://",
         TableManager=_NoTables,
@@ -111,6 +113,17 @@ def make_app(
         stream_recovery_delay=0.0,
     )
     return Running(app, stage, kafka, meter)
+
+
+def _credentials(security: Security) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    if security.protocol in SASL:
+        return faust.SASLCredentials(
+            username=security.user,
+            password=security.password,
+            ssl_context=security.context,
+            mechanism=security.mechanism,
+        )
+    return faust.SSLCredentials(security.context) if security.context is not None else None
 
 
 class _NoTables(TableManager):

@@ -6,13 +6,14 @@ Clients belong to the event loop that they are made in.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from streams.kafka.security import Security
 from wire.errors import TransientError
 
 RECORD_BYTES_MAX: Final = 8 << 20  # a whole commit group of one partition fits, with room
@@ -40,6 +41,7 @@ class KafkaSettings:
     create_topics: bool = True
     retention_ms: int = 72 * 3_600_000
     seen_retention_ms: int = 192 * 3_600_000
+    security: Security = field(default_factory=Security)
 
     def topic(self, name: str) -> str:
         """A topic's full name."""
@@ -59,6 +61,7 @@ def producer(settings: KafkaSettings, client_id: str) -> AIOKafkaProducer:
         request_timeout_ms=_REQUEST_MS,
         retry_backoff_ms=_BACKOFF_MS,
         metadata_max_age_ms=_METADATA_MS,
+        **settings.security.options(),
     )
 
 
@@ -76,6 +79,7 @@ def reader(settings: KafkaSettings, client_id: str) -> AIOKafkaConsumer:
         request_timeout_ms=_REQUEST_MS,
         retry_backoff_ms=_BACKOFF_MS,
         metadata_max_age_ms=_METADATA_MS,
+        **settings.security.options(),
     )
 
 
@@ -87,6 +91,7 @@ def admin(settings: KafkaSettings, client_id: str) -> AIOKafkaAdminClient:
         request_timeout_ms=_REQUEST_MS,
         retry_backoff_ms=_BACKOFF_MS,
         metadata_max_age_ms=_METADATA_MS,
+        **settings.security.options(),
     )
 
 

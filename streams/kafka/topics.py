@@ -8,6 +8,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from streams.kafka.access import check_access
 from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings, admin, away, lost_connection
 from wire.errors import PermanentError
 
@@ -79,7 +80,8 @@ async def ensure_topics(settings: KafkaSettings) -> None:
 
     What exists is not changed: its retention and replication may have been set by an operator.
     Raises TransientError ``kafka_away``; PermanentError ``topic_missing`` if they may not be made,
-    ``topic_refused`` if the broker does not make one, ``topic_partitions_differ``.
+    ``topic_refused`` if the broker does not make one, ``topic_partitions_differ``, and what
+    `check_access` raises if the broker does not let us in.
     """
     client = admin(settings, "holdfast-topics")
     try:
@@ -93,6 +95,7 @@ async def ensure_topics(settings: KafkaSettings) -> None:
                 await _create(client, settings, missing)
                 there = await _all_there(client, settings)
     except (KafkaError, TimeoutError) as error:
+        await check_access(settings)
         raise away(error) from error
     finally:
         await client.close()
