@@ -91,12 +91,14 @@ class Worker:
 
     def _summarise(self, clocks: Clocks) -> Stage:
         from streams.faust_summarise import Summarising
+        from streams.letter_limit import LetterLimit
 
         dedup = self._folder / "dedup"
         dedup.mkdir(exist_ok=True)
         topics = SummariseKafka(self._kafka, horizon_ms=clocks.horizon_ms, dedup_folder=dedup)
         self._closers.append(topics.close)
-        return Summarising(topics, clocks, self._meter)
+        limit = LetterLimit(topics, self._meter, self._settings.dead_letters_max)
+        return Summarising(topics, clocks, self._meter, limit)
 
     def _decide(self, clocks: Clocks) -> Stage:
         from holdfast.folder import Folder

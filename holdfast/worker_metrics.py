@@ -16,6 +16,11 @@ _COUNTERS: Final[Mapping[Measured, tuple[str, str]]] = {
 }
 _GAUGES: Final[Mapping[Measured, tuple[str, str]]] = {
     "segments_waiting": ("holdfast_segments_waiting", "records behind the end of the partition"),
+    "dead_letters_waiting": (
+        "holdfast_dead_letters_waiting",
+        "records that could not be read and were not replayed",
+    ),
+    "partition_stopped": ("holdfast_partition_stopped", "1 while too many dead letters wait"),
     "closed_until_ms": ("holdfast_partition_closed_until_ms", "end of the last closed window"),
     "decided_until_ms": ("holdfast_windows_decided_until_ms", "end of the last decided window"),
 }

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 from streams.kafka.topics import TELEMETRY
 from streams.kept import Kept
+from streams.letter_limit import LetterLimit, LetterNewsSource
 from streams.log.base import Record
 from streams.ports import Meter
 from streams.stage_summarise import Clocks, ClosedWindow, PartitionStage, Resume
@@ -20,7 +22,7 @@ _T = TypeVar("_T")
 Ack = Callable[[], Any]
 
 
-class SummariseTopics(Protocol):
+class SummariseTopics(LetterNewsSource, Protocol):
     """What the stage reads and writes besides the records that it is brought.
 
     Raises TransientError while the broker is away: call again, twice is once.
@@ -29,7 +31,7 @@ class SummariseTopics(Protocol):
     async def resume(self, partition: int) -> Resume:
         """Where a partition goes on, by what is durable; at the log's start if nothing is."""
 
-    def records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
+    def records(self, partition: int, start: int, end: int) -> AsyncGenerator[Record, None]:
         """Records of ``[start, end)``; PermanentError ``log_trimmed`` if some are gone."""
 
     async def publish(self, window: ClosedWindow) -> None:
@@ -50,11 +52,17 @@ class _Mine:
 
 @dataclass(slots=True)
 class Summarising:
-    """Every partition that this worker has; satisfies `faust_app.Stage`."""
+    """Every partition that this worker has; satisfies `faust_app.Stage`.
+
+    A partition with too many dead letters takes nothing, and its records are not acknowledged.
+    Once it goes on, with the next record of it (a tick of a door, at the latest), it reads what it
+    has missed from the log.
+    """
 
     topics: SummariseTopics
     clocks: Clocks
     meter: Meter
+    letters: LetterLimit
     topic: str = TELEMETRY
     _partitions: dict[int, _Mine] = field(default_factory=dict)
 
@@ -63,14 +71,19 @@ class Summarising:
         self._partitions = {p: mine for p, mine in self._partitions.items() if p in partitions}
         for mine in self._partitions.values():
             mine.kept.forget()
+        self.letters.assigned(partitions)
 
     async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
         """Take a record; skip it if it was taken, read what lies before it if that was not."""
+        if self.letters.is_held(partition):
+            return
         mine = self._partitions.get(partition)
         if mine is None or offset > mine.stage.next_offset:
             # the first record, or another worker has moved on, or Faust has passed some over
             mine = await self._resumed(partition)
             await self._catch_up(mine, offset)
+            if mine.stage.next_offset < offset:  # too many dead letters on the way
+                return
         mine.kept.keep(offset, ack)
         if offset == mine.stage.next_offset:
             await self._advance(mine, Record(partition, offset, value))
@@ -78,10 +91,12 @@ class Summarising:
             finished()
 
     def check(self) -> None:
-        """There is no task of its own."""
+        """Raise what ended the following of dead letters."""
+        self.letters.check()
 
     async def close(self) -> None:
         """Nothing to finish: an open window is read again by whoever comes next."""
+        await self.letters.close()
 
     async def _resumed(self, partition: int) -> _Mine:
         resume = await until_there(lambda: self.topics.resume(partition))
@@ -92,10 +107,14 @@ class Summarising:
 
     async def _catch_up(self, mine: _Mine, end: int) -> None:
         stage = mine.stage
-        while stage.next_offset < end:
+        while stage.next_offset < end and not self.letters.is_held(stage.partition):
+            missed = self.topics.records(stage.partition, stage.next_offset, end)
             try:
-                async for record in self.topics.records(stage.partition, stage.next_offset, end):
-                    await self._advance(mine, record)
+                async with aclosing(missed):
+                    async for record in missed:
+                        await self._advance(mine, record)
+                        if self.letters.is_held(stage.partition):
+                            return
             except TransientError as error:
                 await pause(error)
 
@@ -107,6 +126,7 @@ class Summarising:
             letter = taken.dead_letter
             await until_there(lambda: self.topics.bury(letter))
             self.meter.count("dead_letters", partition=label)
+            self.letters.buried(stage.partition, letter.record.offset)
         if taken.window is not None:
             window = taken.window
             await until_there(lambda: self.topics.publish(window))

@@ -11,6 +11,8 @@ Measured = Literal[
     "segments_waiting",
     "closed_until_ms",
     "dead_letters",
+    "dead_letters_waiting",
+    "partition_stopped",
     "markers_taken",
     "windows_decided",
     "decided_until_ms",

@@ -1,7 +1,6 @@
 """Dead letters in their topic, and what was done about them: notes in the same topic.
 
-A note has the key of its letter. ``trying`` says from which offset on the mended bytes may lie in
-the log, ``replayed`` that they do: a replay that died between the two is settled by looking.
+A replay that died between the notes ``trying`` and ``replayed`` is settled by looking in the log.
 One replay at a time: two commands at once could both append, and only uploads are told apart then.
 """
 
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeVar
 from streams.dead_letters import Letter, Request, append_once
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
+from streams.kafka.letter_notes import CODE, REPLAYED, TRYING, key_of, place_of
 from streams.kafka.loop_thread import LoopThread
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.topics import DEAD_LETTERS
@@ -20,7 +20,6 @@ from streams.log.kafka import KafkaLog
 _T = TypeVar("_T")
 _READ_BYTES: Final = 8 << 20
 _TIMEOUT_S: Final = 60.0
-_TRYING, _REPLAYED = "trying", "replayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,11 @@ class KafkaLetters:
 
     def trying(self, request: Request, end: int) -> None:
         """Note that the bytes are about to be appended at or after offset `end`."""
-        self._note(request, _TRYING, b"%d" % end)
+        self._note(request, TRYING, b"%d" % end)
 
     def replayed(self, request: Request) -> None:
         """Note that the bytes are in the log."""
-        self._note(request, _REPLAYED, b"")
+        self._note(request, REPLAYED, b"")
         place = request.partition, request.offset
         found = self._found[place]
         self._found[place] = replace(found, letter=replace(found.letter, is_replayed=True))
@@ -85,7 +84,7 @@ class KafkaLetters:
         self._thread.close()
 
     def _note(self, request: Request, what: str, value: bytes) -> None:
-        key = b"%d:%d" % (request.partition, request.offset)
+        key = key_of(request.partition, request.offset)
         self._call(self._append(Outgoing(0, b"", key, ((what, value),))))
 
     async def _append(self, note: Outgoing) -> None:
@@ -119,12 +118,11 @@ class KafkaLetters:
 
 def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: ANN401  # aiokafka's
     headers = dict(record.headers)
-    partition, _, offset = record.key.decode().partition(":")
-    place = int(partition), int(offset)
-    if "code" in headers:  # a letter that a second worker buried as well stays what it is
+    place = place_of(record.key)
+    if CODE in headers:  # a letter that a second worker buried as well stays what it is
         letter = Letter(
             *place,
-            code=headers["code"].decode(),
+            code=headers[CODE].decode(),
             size_bytes=len(record.value),
             log_time_ms=record.timestamp,
             is_replayed=False,
@@ -132,7 +130,7 @@ def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: A
         found.setdefault(place, _Found(letter, record.offset))
     elif place in found:  # else retention has taken the letter and left the note
         known = found[place]
-        if _TRYING in headers:
-            found[place] = replace(known, tried_from=int(headers[_TRYING]))
-        elif _REPLAYED in headers:
+        if TRYING in headers:
+            found[place] = replace(known, tried_from=int(headers[TRYING]))
+        elif REPLAYED in headers:
             found[place] = replace(known, letter=replace(known.letter, is_replayed=True))

@@ -67,9 +67,12 @@ class PartitionReader:
             found.append(self._held.popleft())
         return found
 
-    async def all_until(self, until: int, *, bytes_max: int) -> AsyncIterator[Any]:
-        """Every record that is held before `until`, oldest first; compaction may leave gaps."""
-        at = await self.first()
+    async def all_until(self, until: int, *, bytes_max: int, start: int = 0) -> AsyncIterator[Any]:
+        """Every record that is held from `start` on, before `until`, oldest first.
+
+        Compaction may leave gaps.
+        """
+        at = max(start, await self.first())
         while at < until:
             try:
                 records = await self.read(at, until=until, bytes_max=bytes_max)

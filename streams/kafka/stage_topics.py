@@ -5,7 +5,8 @@ the same keys and bytes, and readers drop it. All live in one event loop.
 """
 
 import struct
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,9 +18,11 @@ from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings, away
 from streams.kafka.chunks import split
 from streams.kafka.compacted import StateTopic
+from streams.kafka.letter_notes import CODE, key_of, news_since
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.seen import SeenTopic
 from streams.kafka.topics import DEAD_LETTERS, TELEMETRY, VERDICTS, WINDOWS
+from streams.letter_limit import LetterNews
 from streams.log.base import Record, trimmed
 from streams.marker_codec import encode_marker
 from streams.stage_summarise import ClosedWindow, Resume
@@ -69,10 +72,12 @@ class SummariseKafka:
             return Resume(start, dedup=dedup)
         return Resume(seen.next_offset, seen.log_time, dedup)
 
-    async def records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
+    async def records(self, partition: int, start: int, end: int) -> AsyncGenerator[Record, None]:
         """Records of ``[start, end)``."""
-        async for offset, value in read_range(self._settings, TELEMETRY, partition, start, end):
-            yield Record(partition, offset, value)
+        found = read_range(self._settings, TELEMETRY, partition, start, end)
+        async with aclosing(found):
+            async for offset, value in found:
+                yield Record(partition, offset, value)
 
     async def publish(self, window: ClosedWindow) -> None:
         """The marker first: a position beyond a lost marker would lose its window."""
@@ -94,15 +99,19 @@ class SummariseKafka:
         """Keep what cannot be read, with the reason and where it lay."""
         record = letter.record
         where = {
-            "code": letter.code.encode(),
+            CODE: letter.code.encode(),
             "topic": self._settings.topic(TELEMETRY).encode(),
             "partition": b"%d" % record.partition,
             "offset": b"%d" % record.offset,
             "log_time_ms": b"%d" % letter.log_time_ms,
         }
-        key = b"%d:%d" % (record.partition, record.offset)
+        key = key_of(record.partition, record.offset)
         outgoing = Outgoing(0, record.payload, key, tuple(where.items()))
         await _there(self._appender.append(self._settings.topic(DEAD_LETTERS), [outgoing]))
+
+    async def letter_news(self, start: int) -> tuple[list[LetterNews], int, int]:
+        """What happened to letters from `start` on, the oldest that is held, and the next."""
+        return await _there(news_since(self._settings, start))
 
     async def close(self) -> None:
         """Disconnect."""
@@ -162,7 +171,7 @@ async def first_offset(settings: KafkaSettings, topic: str, partition: int) -> i
 
 async def read_range(
     settings: KafkaSettings, topic: str, partition: int, start: int, end: int
-) -> AsyncIterator[tuple[int, bytes]]:
+) -> AsyncGenerator[tuple[int, bytes], None]:
     """(offset, value) of ``[start, end)``; PermanentError ``log_trimmed`` if some are gone."""
     reader = PartitionReader(settings, settings.topic(topic), partition)
     await _there(reader.start())

@@ -13,8 +13,10 @@ from streams.kafka.broker import KafkaSettings
 from streams.kafka.dead_letters import KafkaLetters
 from streams.kafka.stage_topics import SummariseKafka
 from streams.kafka.topics import ensure_topics
+from streams.letter_limit import LetterLimit
 from streams.log.base import Record
 from streams.log.kafka import KafkaLog
+from streams.ports import NoMeter
 from streams.summarise import DeadLetter
 from tests.fakes.segments import START_MS, telemetry
 from wire.segment import encode
@@ -106,3 +108,31 @@ def test_a_replay_that_died_after_the_append_appends_nothing_twice(
         assert not later.request(0, 3, mended)
 
     assert in_the_log(settings, 0) == [mended]
+
+
+async def counted(settings: KafkaSettings, wanted: int, *, letters_max: int) -> bool:
+    """Whether partition 0 is held once a new life knows of so many unsettled letters."""
+    topics = SummariseKafka(settings, horizon_ms=1)
+    limit = LetterLimit(topics, NoMeter(), letters_max)
+    limit.assigned({0})
+    async with asyncio.timeout(20):
+        while limit.waiting(0) != wanted:
+            limit.check()
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0)
+    held = limit.is_held(0)
+    await limit.close()
+    await topics.close()
+    return held
+
+
+def test_a_worker_counts_the_letters_of_its_topic_that_were_not_replayed(
+    settings: KafkaSettings, letters: KafkaLetters
+) -> None:
+    bury(settings, *(letter(0, offset, b"poison") for offset in (3, 5, 5, 8)), letter(1, 1, b"x"))
+    assert asyncio.run(counted(settings, 3, letters_max=2))
+    letters.listed()
+
+    letters.request(0, 5, segment(3))
+
+    assert not asyncio.run(counted(settings, 2, letters_max=2))

@@ -1,7 +1,7 @@
 """The agents' bodies over topics in memory: what is acknowledged, and what they read themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from streams.faust_decide import WAITING_MAX, Deciding
 from streams.faust_summarise import Summarising
 from streams.kafka.chunks import split
 from streams.kafka.stage_topics import MarkerKey
+from streams.letter_limit import LetterLimit, LetterNews
 from streams.local_worker import is_effect, replay
 from streams.log.base import Record
 from streams.marker_codec import decode_marker, encode_marker
@@ -41,6 +42,7 @@ class MemoryTelemetry:
     dead: list[DeadLetter] = field(default_factory=list)
     failures: int = 0
     reads: list[tuple[int, int]] = field(default_factory=list)
+    news: list[LetterNews] = field(default_factory=list)
 
     def _there(self) -> None:
         if self.failures:
@@ -56,7 +58,7 @@ class MemoryTelemetry:
         ids = [pair for w in mine for pair in w.ids]
         return Resume(last.next_offset, last.log_time, index_of(ids, last))
 
-    async def records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
+    async def records(self, partition: int, start: int, end: int) -> AsyncGenerator[Record, None]:
         self._there()
         self.reads.append((start, end))
         for record in self.log:
@@ -70,6 +72,21 @@ class MemoryTelemetry:
     async def bury(self, letter: DeadLetter) -> None:
         self._there()
         self.dead.append(letter)
+        place = letter.record.partition, letter.record.offset
+        self.news.append(LetterNews(*place, is_settled=False, at=len(self.news)))
+
+    async def letter_news(self, start: int) -> tuple[list[LetterNews], int, int]:
+        self._there()
+        return self.news[start:], 0, len(self.news)
+
+    def settle(self, partition: int, offset: int) -> None:
+        """As a replay notes it."""
+        self.news.append(LetterNews(partition, offset, is_settled=True, at=len(self.news)))
+
+
+def summarising(topics: MemoryTelemetry, *, letters_max: int = 1000) -> Summarising:
+    """A life of the stage."""
+    return Summarising(topics, CLOCKS, NoMeter(), LetterLimit(topics, NoMeter(), letters_max))
 
 
 def brought(stage: Summarising, records: Iterable[Record]) -> list[int]:
@@ -90,7 +107,7 @@ def of_partition(partition: int) -> list[Record]:
 
 def straight(records: list[Record]) -> list[bytes]:
     topics = MemoryTelemetry(records)
-    brought(Summarising(topics, CLOCKS, NoMeter()), records)
+    brought(summarising(topics), records)
     return [encode_marker(w.closed) for w in topics.windows]
 
 
@@ -98,7 +115,7 @@ def test_records_are_acknowledged_in_order_and_not_before_their_window_is_durabl
     records = of_partition(0)
     topics = MemoryTelemetry(records)
 
-    acked = brought(Summarising(topics, CLOCKS, NoMeter()), records)
+    acked = brought(summarising(topics), records)
 
     last = topics.windows[-1].closed.next_offset
     assert acked == list(range(last))
@@ -109,7 +126,7 @@ def test_records_that_were_passed_over_are_read_from_the_log() -> None:
     records = of_partition(0)
     topics = MemoryTelemetry(records)
 
-    brought(Summarising(topics, CLOCKS, NoMeter()), [records[4], *records[9:]])
+    brought(summarising(topics), [records[4], *records[9:]])
 
     assert [encode_marker(w.closed) for w in topics.windows] == straight(records)
     assert [end for _, end in topics.reads] == [4, 9]
@@ -119,10 +136,10 @@ def test_an_offset_that_was_committed_too_far_loses_nothing() -> None:
     """A life ends after it closed windows; the next is brought records far beyond them."""
     records = of_partition(0)
     topics = MemoryTelemetry(records)
-    brought(Summarising(topics, CLOCKS, NoMeter()), records[:8])
+    brought(summarising(topics), records[:8])
     known = len(topics.windows)
 
-    brought(Summarising(topics, CLOCKS, NoMeter()), records[12:])
+    brought(summarising(topics), records[12:])
 
     assert known > 0
     assert [encode_marker(w.closed) for w in topics.windows] == straight(records)
@@ -131,7 +148,7 @@ def test_an_offset_that_was_committed_too_far_loses_nothing() -> None:
 def test_records_that_come_again_are_skipped() -> None:
     records = of_partition(0)
     topics = MemoryTelemetry(records)
-    stage = Summarising(topics, CLOCKS, NoMeter())
+    stage = summarising(topics)
 
     brought(stage, records[:10])
     acked = brought(stage, records[3:])
@@ -143,7 +160,7 @@ def test_records_that_come_again_are_skipped() -> None:
 def test_a_partition_that_comes_back_goes_on_from_what_another_made_durable() -> None:
     records = of_partition(0)
     topics = MemoryTelemetry(records)
-    ours, theirs = (Summarising(topics, CLOCKS, NoMeter()) for _ in range(2))
+    ours, theirs = (summarising(topics) for _ in range(2))
     brought(ours, records[:7])
     asyncio.run(ours.assigned(set()))
     brought(theirs, records[5:14])
@@ -159,7 +176,7 @@ def test_a_broker_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.0)
     records = of_partition(0)
     topics = MemoryTelemetry(records, failures=3)
-    stage = Summarising(topics, CLOCKS, NoMeter())
+    stage = summarising(topics)
     brought(stage, records[:5])
     topics.failures = 2
 
@@ -174,13 +191,129 @@ def test_what_cannot_be_read_is_buried_before_it_is_acknowledged() -> None:
     mine = [r for r in recorded(1) if r.partition == broken.partition]
     topics = MemoryTelemetry(mine)
 
-    acked = brought(Summarising(topics, CLOCKS, NoMeter()), mine)
+    acked = brought(summarising(topics), mine)
 
     assert records
     assert [(d.record.offset, d.code) for d in topics.dead] == [
         (broken.offset, "segment_undecodable")
     ]
     assert broken.offset in acked
+
+
+def poisoned(partition: int, places: set[int]) -> list[Record]:
+    """A partition's run in which the records at these offsets cannot be read."""
+    mine = of_partition(partition)
+    return [Record(r.partition, r.offset, b"\xff") if r.offset in places else r for r in mine]
+
+
+async def bring(stage: Summarising, records: Iterable[Record]) -> list[int]:
+    """Bring records in a loop that lives on; the offsets that were acknowledged."""
+    acked: list[int] = []
+    for r in records:
+        await stage.take(r.partition, r.offset, r.payload, partial(acked.append, r.offset))
+        await asyncio.sleep(0)
+    return acked
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not what():  # noqa: ASYNC110  # what is waited for is written by a task
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.letter_limit._LOOK_S", 0.0)
+
+
+def events(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    return [r.levelname for r in caplog.records if r.getMessage() == name]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_partition_with_too_many_letters_waits_loudly_and_goes_on_after_a_replay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad, good = poisoned(0, {3, 4, 5, 14, 15}), of_partition(1)
+    topics = MemoryTelemetry([*bad, *good])
+    caplog.set_level("INFO")
+
+    async def work() -> None:
+        stage = summarising(topics, letters_max=2)
+        await stage.assigned({0, 1})
+        assert max(await bring(stage, bad[:10]), default=0) < 6
+        await until(lambda: "partition_stopped" in caplog.text)
+        assert [d.record.offset for d in topics.dead] == [3, 4, 5]
+        assert await bring(stage, good)  # the others go on
+        assert await bring(stage, bad[10:13]) == []
+        assert events(caplog, "partition_stopped") == ["ERROR"]
+
+        topics.settle(0, 4)
+        await until(lambda: "partition_goes_on" in caplog.text)
+        await bring(stage, bad[13:])  # the next poison comes while it catches up, or after
+        assert 14 in {d.record.offset for d in topics.dead}
+        await until(lambda: len(events(caplog, "partition_stopped")) == 2)
+        for offset in (3, 5, 14):
+            topics.settle(0, offset)
+        await until(lambda: len(events(caplog, "partition_goes_on")) == 2)
+        await bring(stage, bad[-1:])
+        await stage.close()
+
+    asyncio.run(work())
+
+    made = [encode_marker(w.closed) for w in topics.windows if w.closed.partition == 0]
+    assert made == straight(bad)
+
+
+@pytest.mark.usefixtures("quick")
+def test_letters_of_an_older_life_count_and_what_was_replayed_meanwhile_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad = poisoned(0, {3, 4, 5})
+    topics = MemoryTelemetry(bad)
+    brought(summarising(topics), bad[:8])
+
+    async def work() -> None:
+        stopped = summarising(topics, letters_max=2)
+        await stopped.assigned({0})
+        await until(lambda: "partition_stopped" in caplog.text)
+        assert await bring(stopped, bad[8:]) == []
+        await stopped.close()
+
+        topics.settle(0, 3)
+        caplog.clear()
+        fresh = summarising(topics, letters_max=2)
+        await fresh.assigned({0})
+        await until(lambda: fresh.letters.waiting(0) == 2)
+        await bring(fresh, bad[8:])
+        await fresh.close()
+
+    asyncio.run(work())
+
+    assert events(caplog, "partition_stopped") == []
+    made = {w.closed.partial.start_ms: encode_marker(w.closed) for w in topics.windows}
+    assert [made[start] for start in sorted(made)] == straight(bad)
+
+
+@pytest.mark.usefixtures("quick")
+def test_letters_that_retention_has_taken_hold_nobody_back() -> None:
+    class Trimmed(MemoryTelemetry):
+        async def letter_news(self, start: int) -> tuple[list[LetterNews], int, int]:
+            news, _, end = await super().letter_news(start)
+            return news, end, end
+
+    topics = Trimmed([])
+    topics.news = [LetterNews(0, offset, is_settled=False, at=offset) for offset in range(9)]
+
+    async def work() -> None:
+        limit = LetterLimit(topics, NoMeter(), 2)
+        limit.assigned({0})
+        await until(lambda: limit._next == 9)
+        await limit.close()
+        assert limit.waiting(0) == 0
+        assert not limit.is_held(0)
+
+    asyncio.run(work())
 
 
 @dataclass
