@@ -7,13 +7,14 @@ on every worker that shares the file.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -72,33 +73,45 @@ class KeyFile:
 
     def create(self, app_id: str) -> str:
         """Make a key; the returned text is the only copy of its secret."""
-        self._read()
-        made = self._add(app_id)
-        self._write()
+        with self._alone():
+            made = self._add(app_id)
+            self._write()
         return made
 
     def rotate(self, key_id: str, *, overlap_ms: int) -> str:
         """Make a successor; the old key is good for `overlap_ms` more."""
-        self._read()
-        old = self._known(key_id)
-        until = self._now_ms() + overlap_ms
-        expires_ms = min(old.expires_ms or until, until)
-        self._keys[key_id] = msgspec.structs.replace(old, expires_ms=expires_ms)
-        made = self._add(old.app_id)
-        self._write()
+        with self._alone():
+            old = self._known(key_id)
+            until = self._now_ms() + overlap_ms
+            expires_ms = min(old.expires_ms or until, until)
+            self._keys[key_id] = msgspec.structs.replace(old, expires_ms=expires_ms)
+            made = self._add(old.app_id)
+            self._write()
         return made
 
     def revoke(self, key_id: str) -> None:
         """Forget a key; workers stop taking it within about a second."""
-        self._read()
-        self._known(key_id)
-        del self._keys[key_id]
-        self._write()
+        with self._alone():
+            self._known(key_id)
+            del self._keys[key_id]
+            self._write()
 
     def listed(self) -> list[Key]:
         """All keys, oldest first, without their secrets."""
         self._read()
         return sorted(self._keys.values(), key=lambda key: (key.created_ms, key.key_id))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Read, and let nobody else change the file until what came of it is written."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self._read()
+            yield
+        finally:
+            os.close(folder)
 
     def _add(self, app_id: str) -> str:
         key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)

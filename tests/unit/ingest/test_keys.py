@@ -1,6 +1,7 @@
 """Keys are write-only, hashed, rotated with an overlap, and revoked within seconds."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_another_process_sees_a_revocation_within_a_second(tmp_path: Path) -> No
 
     clock.ms += 1_000
     assert code_of(worker, token) == "key_unknown"
+
+
+def test_keys_made_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    def make(app_id: str) -> str:
+        return KeyFile(tmp_path / "keys.json", now_ms=Clock()).create(app_id)
+
+    with ThreadPoolExecutor(16) as threads:
+        made = list(threads.map(make, [f"app-{i}" for i in range(32)]))
+
+    keys = KeyFile(tmp_path / "keys.json", now_ms=Clock())
+    assert [keys.app_of(key) for key in made] == [f"app-{i}" for i in range(32)]
 
 
 def test_a_broken_file_leaves_the_last_good_keys(tmp_path: Path) -> None:
