@@ -74,7 +74,11 @@ class Settings(BaseSettings):
     dead_letters_max: int = Field(
         default=1000, ge=0, description="a partition stops when more of its records are unreadable"
     )
-    writer: str = Field(default="ingest-0", description="name of this ingest worker in the log")
+    writer: str = Field(
+        default="ingest-0",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="name of this ingest worker in the log",
+    )
     tick_s: float = Field(default=1.0, gt=0, le=60, description="seconds between ticks of log time")
     kafka_bootstrap: str = Field(
         default="", description="Kafka brokers, host:port,...; `holdfast up` needs none"

@@ -1,14 +1,18 @@
 """What the doors are made of, alone or inside a node."""
 
+import fcntl
+import os
 from collections.abc import Callable
 
 import numpy as np
 
 from holdfast.config import Settings
+from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from ingest.ports import Log
 from ingest.receive import Receiver, ReceiveSettings
 from ingest.serve import ServeSettings
+from wire.errors import PermanentError
 
 
 def make_receiver(
@@ -22,6 +26,25 @@ def make_receiver(
         rng=np.random.default_rng(),
         settings=ReceiveSettings(writer=settings.writer),
     )
+
+
+def claim_writer(folder: Folder, writer: str) -> None:
+    """Hold a writer's name in this folder until the process ends, however it ends.
+
+    Doors of one folder are told apart by it: their clones lie under it, and a clock that jumps is
+    believed once another name agrees. Raises PermanentError ``writer_in_use``.
+    """
+    descriptor = os.open(folder.gitops / f"{writer}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise PermanentError(
+            "writer_in_use",
+            f"another process on {folder.root} is called {writer}",
+            field="writer",
+            accepted="HOLDFAST_WRITER: a name of its own for each door",
+        ) from error
 
 
 def serve_settings(settings: Settings) -> ServeSettings:

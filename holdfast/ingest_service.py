@@ -16,7 +16,7 @@ from functools import partial
 from actions.desired_files import BrokenManifestsError
 from holdfast.clock import wrong_by
 from holdfast.config import Settings
-from holdfast.doors import make_receiver, serve_settings
+from holdfast.doors import claim_writer, make_receiver, serve_settings
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
@@ -42,6 +42,7 @@ class IngestService:
         self._now_ms = wrong_by(settings.clock_offset_ms)
         folder = Folder(settings.dir)
         folder.create()
+        claim_writer(folder, settings.writer)
         self._keys = KeyFile(folder.keys, now_ms=self._now_ms)
         self._releases = ReleaseConfigs(load_or_make(folder.signing / "release-config.pem"))
         self._watch = DesiredWatch(
