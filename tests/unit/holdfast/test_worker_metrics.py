@@ -1,5 +1,6 @@
 """What a worker says of itself, in Prometheus' text format."""
 
+import re
 import urllib.request
 from typing import get_args
 
@@ -8,6 +9,7 @@ from prometheus_client import generate_latest
 from bench.broker import free_ports
 from holdfast.worker_metrics import Metrics
 from streams.ports import Measured
+from tests.house import ROOT
 
 
 def test_every_measure_has_a_metric() -> None:
@@ -15,6 +17,15 @@ def test_every_measure_has_a_metric() -> None:
     named = {*metrics._counters, *metrics._gauges, *metrics._durations}
 
     assert named == set(get_args(Measured))
+
+
+def test_the_runbook_knows_every_metric_and_no_other() -> None:
+    said = {metric.name for metric in Metrics().registry.collect()}
+    section = (ROOT / "docs/runbook.md").read_text().partition("\n## Workers\n")[2]
+    table = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    named = set(re.findall(r"holdfast_[a-z_]+", "".join(table)))
+
+    assert {name.removesuffix("_total") for name in named} == said
 
 
 def test_measures_are_told_by_partition() -> None:
