@@ -244,13 +244,16 @@ def dead_letters_replay(
     mended: Annotated[
         Path | None, typer.Option("--from", help="An export whose files were repaired.")
     ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="With Kafka: from a replay that was killed.")
+    ] = False,
     directory: Dir = None,
     as_json: Json = False,
 ) -> None:
     """Append what waits to the log again, once; what still cannot be read is refused."""
     from holdfast import dead_letters_command as command
 
-    with command.open_letters(directory) as letters:
+    with command.open_letters(directory, take_over=take_over) as letters:
         done = command.replay(letters, mended)
     give(done, as_json=as_json, text=command.replay_text(done))
     raise typer.Exit(1 if done["refused"] else 0)

@@ -7,6 +7,9 @@ command appends to the topic itself.
 
 import asyncio
 import json
+import os
+import secrets
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -38,16 +41,18 @@ class Letters(Protocol):
 
 
 @contextmanager
-def open_letters(directory: Path | None) -> Iterator[Letters]:
+def open_letters(directory: Path | None, *, take_over: bool = False) -> Iterator[Letters]:
     """The letters of the topic if a broker is named, else of a node's folder.
 
+    `take_over` is for the topic: replay although another command, which has ended, began to.
     Raises PermanentError ``folder_empty`` if the folder holds no node.
     """
     settings = load(dir=directory)
     if settings.kafka_bootstrap:
         kafka = kafka_settings(settings)
         asyncio.run(check_access(kafka))
-        with closing(KafkaLetters(kafka)) as letters:
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        with closing(KafkaLetters(kafka, name=name, take_over=take_over)) as letters:
             yield letters
         return
     folder = Folder(settings.dir)

@@ -1,10 +1,11 @@
 """Dead letters in their topic, and what was done about them: notes in the same topic.
 
 A replay that died between the notes ``trying`` and ``replayed`` is settled by looking in the log.
-One replay at a time: two commands at once could both append, and only uploads are told apart then.
+One command replays at a time: two could both look, and then both append.
 """
 
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -14,8 +15,10 @@ from streams.kafka.broker import KafkaSettings
 from streams.kafka.letter_notes import CODE, REPLAYED, TRYING, key_of, place_of
 from streams.kafka.loop_thread import LoopThread
 from streams.kafka.partition_reader import PartitionReader
+from streams.kafka.replay_claim import CLAIM, CLAIM_KEY, RELEASE, TAKE_OVER, ReplayClaim
 from streams.kafka.topics import DEAD_LETTERS
 from streams.log.kafka import KafkaLog
+from wire.errors import PermanentError, TransientError
 
 _T = TypeVar("_T")
 _READ_BYTES: Final = 8 << 20
@@ -34,23 +37,29 @@ class _Found:
 class KafkaLetters:
     """Lists and replays; satisfies the commands' `Letters`. Call `close` in the end.
 
-    Raises TransientError ``kafka_away``: ask again, what was replayed is not replayed twice.
+    `name` is of this life alone. With `take_over` it replays although another has begun to: only
+    when that one has ended. Raises TransientError ``kafka_away``: then take over from this one.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, *, name: str, take_over: bool = False) -> None:
         self._settings = settings
+        self._name, self._take_over = name, take_over
+        self._claim = ReplayClaim()
+        self._has_asked = False
+        self._is_unsure = False  # an append may still be on its way
         self._topic = settings.topic(DEAD_LETTERS)
         self._thread = LoopThread("dead-letters")
         self._log = KafkaLog(settings, client_id="holdfast-replay")
         self._appender: Appender | None = None
         self._found: dict[tuple[int, int], _Found] = {}
+        self._next = 0  # what lies before it in the topic has been read
 
     def listed(self) -> list[Letter]:
         """Every letter that the topic still holds, by partition and offset.
 
         `log_time_ms` is when the broker took it.
         """
-        self._found = self._call(self._read())
+        self._call(self._read_on())
         return [self._found[place].letter for place in sorted(self._found)]
 
     def payload(self, partition: int, offset: int) -> bytes:
@@ -58,33 +67,55 @@ class KafkaLetters:
         return self._call(self._payload(self._found[partition, offset].at))
 
     def request(self, partition: int, offset: int, payload: bytes) -> bool:
-        """Append these bytes in place of a listed letter; False if that was done before."""
+        """Append these bytes in place of a listed letter; False if that was done before.
+
+        Raises PermanentError ``replay_claimed`` if another command replays, or has taken over.
+        """
+        self._hold_claim()
         found = self._found[partition, offset]
         if found.letter.is_replayed:
             return False
+        self._is_unsure = True
         append_once(self, Request(partition, offset, payload, found.tried_from), self._log)
+        self._is_unsure = False
         return True
 
     def trying(self, request: Request, end: int) -> None:
         """Note that the bytes are about to be appended at or after offset `end`."""
-        self._note(request, TRYING, b"%d" % end)
+        self._note(_key(request), TRYING, b"%d" % end)
 
     def replayed(self, request: Request) -> None:
         """Note that the bytes are in the log."""
-        self._note(request, REPLAYED, b"")
+        self._note(_key(request), REPLAYED, b"")
         place = request.partition, request.offset
         found = self._found[place]
         self._found[place] = replace(found, letter=replace(found.letter, is_replayed=True))
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect. Another may replay now, unless an append of ours may still arrive."""
         self._log.close()
+        if self._claim.holder == self._name and not self._is_unsure:
+            with suppress(TransientError):
+                self._note(CLAIM_KEY, RELEASE, self._name.encode())
         if self._appender is not None:
             self._call(self._appender.close())
         self._thread.close()
 
-    def _note(self, request: Request, what: str, value: bytes) -> None:
-        key = key_of(request.partition, request.offset)
+    def _hold_claim(self) -> None:
+        """Whatever others did until now is in `_found` afterwards."""
+        if not self._has_asked:
+            what = TAKE_OVER if self._take_over else CLAIM
+            self._note(CLAIM_KEY, what, self._name.encode())
+            self._has_asked = True
+        self._call(self._read_on())
+        if self._claim.holder != self._name:
+            raise PermanentError(
+                "replay_claimed",
+                f"{self._claim.holder} replays, or was killed while it did",
+                accepted="wait for its end; if it has ended without one: --take-over",
+            )
+
+    def _note(self, key: bytes, what: str, value: bytes) -> None:
         self._call(self._append(Outgoing(0, b"", key, ((what, value),))))
 
     async def _append(self, note: Outgoing) -> None:
@@ -101,19 +132,27 @@ class KafkaLetters:
             await reader.close()
         return bytes(record.value)
 
-    async def _read(self) -> dict[tuple[int, int], _Found]:
-        found: dict[tuple[int, int], _Found] = {}
+    async def _read_on(self) -> None:
+        """Take in what has come to the topic."""
         reader = PartitionReader(self._settings, self._topic, 0)
         await reader.start()
         try:
-            async for record in reader.all_until(await reader.end(), bytes_max=_READ_BYTES):
-                _take(found, record)
+            end = await reader.end()
+            async for record in reader.all_until(end, bytes_max=_READ_BYTES, start=self._next):
+                self._next = record.offset + 1
+                if record.key == CLAIM_KEY:
+                    self._claim.take(dict(record.headers))
+                else:
+                    _take(self._found, record)
         finally:
             await reader.close()
-        return found
 
     def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self._thread.call(work, timeout_s=_TIMEOUT_S)
+
+
+def _key(request: Request) -> bytes:
+    return key_of(request.partition, request.offset)
 
 
 def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: ANN401  # aiokafka's

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from streams.log.kafka import KafkaLog
 from streams.ports import NoMeter
 from streams.summarise import DeadLetter
 from tests.fakes.segments import START_MS, telemetry
+from wire.errors import PermanentError, TransientError
 from wire.segment import encode
 
 PARTITIONS = 2
@@ -33,7 +35,7 @@ def settings(kafka: str, kafka_prefix: str) -> KafkaSettings:
 
 @pytest.fixture
 def letters(settings: KafkaSettings) -> Iterator[KafkaLetters]:
-    with closing(KafkaLetters(settings)) as made:
+    with closing(KafkaLetters(settings, name="first")) as made:
         yield made
 
 
@@ -102,12 +104,90 @@ def test_a_replay_that_died_after_the_append_appends_nothing_twice(
         patch.setattr(KafkaLetters, "replayed", die)
         with pytest.raises(KeyboardInterrupt):
             letters.request(0, 3, mended)
-    with closing(KafkaLetters(settings)) as later:
+    with closing(KafkaLetters(settings, name="patient")) as patient:
+        patient.listed()
+        with pytest.raises(PermanentError, match="replay_claimed: first replays"):
+            patient.request(0, 3, mended)
+    with closing(KafkaLetters(settings, name="second", take_over=True)) as later:
         later.listed()
         assert later.request(0, 3, mended)
         assert not later.request(0, 3, mended)
 
     assert in_the_log(settings, 0) == [mended]
+
+
+def test_a_second_replay_is_refused_until_the_first_has_ended(settings: KafkaSettings) -> None:
+    one, other = segment(4), segment(5)
+    bury(settings, letter(0, 3, one), letter(0, 4, other))
+    with closing(KafkaLetters(settings, name="first")) as first:
+        first.listed()
+        first.request(0, 3, one)
+        with (
+            closing(KafkaLetters(settings, name="second")) as second,
+            pytest.raises(PermanentError, match="replay_claimed: first replays"),
+        ):
+            command.replay(second, None)
+        assert in_the_log(settings, 0) == [one]
+
+    with closing(KafkaLetters(settings, name="third")) as third:
+        assert command.replay(third, None)["requested"] == 1
+
+    assert in_the_log(settings, 0) == [one, other]
+
+
+def test_a_replay_whose_append_may_still_arrive_keeps_its_claim(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise TransientError("kafka_away", "the broker did not answer")
+
+    bury(settings, letter(0, 3, segment(8)))
+    with (
+        monkeypatch.context() as patch,
+        closing(KafkaLetters(settings, name="first")) as first,
+    ):
+        patch.setattr(KafkaLog, "append", away)
+        with pytest.raises(TransientError):
+            command.replay(first, None)
+
+    with (
+        closing(KafkaLetters(settings, name="second")) as second,
+        pytest.raises(PermanentError, match="replay_claimed: first"),
+    ):
+        command.replay(second, None)
+
+
+def test_who_was_taken_over_appends_no_more(settings: KafkaSettings, letters: KafkaLetters) -> None:
+    one, other = segment(6), segment(7)
+    bury(settings, letter(0, 3, one), letter(0, 4, other))
+    letters.listed()
+    letters.request(0, 3, one)
+    with closing(KafkaLetters(settings, name="second", take_over=True)) as second:
+        assert command.replay(second, None)["requested"] == 1
+
+        with pytest.raises(PermanentError, match="replay_claimed: second replays"):
+            letters.request(0, 4, other)
+
+    assert in_the_log(settings, 0) == [one, other]
+
+
+def test_replays_at_the_same_moment_append_every_letter_once(settings: KafkaSettings) -> None:
+    payloads = [segment(seed) for seed in range(10, 16)]
+    bury(settings, *(letter(0, offset, p) for offset, p in enumerate(payloads)))
+
+    def replayed(name: str) -> str:
+        with closing(KafkaLetters(settings, name=name)) as mine:
+            try:
+                return str(command.replay(mine, None)["requested"])
+            except PermanentError as error:
+                return error.code
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = sorted(pool.map(replayed, "abcd"))
+
+    assert in_the_log(settings, 0) == payloads
+    assert ended[-1] == "replay_claimed" or set(ended) == {"0", "6"}
+    assert ended.count("6") == 1
 
 
 async def counted(settings: KafkaSettings, wanted: int, *, letters_max: int) -> bool:
