@@ -87,9 +87,16 @@ class Appender:
         unsent.fail_all(KafkaError("given up"))
         for batch in [*unsent._pending_batches, *chain(*unsent._batches.values())]:  # noqa: SLF001
             batch._drain_waiter.add_done_callback(_look_at)  # noqa: SLF001
-        leaving = asyncio.create_task(sender.stop())
+        leaving = asyncio.create_task(_leave(sender))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
+
+
+async def _leave(sender: AIOKafkaProducer) -> None:
+    try:
+        await sender.stop()
+    except Exception:  # noqa: BLE001  # a request under way trips over its batch that was given up
+        await sender.client.close()  # what `stop` has not come to: connections, a task
 
 
 def _look_at(done: "asyncio.Future[Any]") -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from bench.broker import Cluster
+from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
-from streams.kafka.topics import ensure_topics
+from streams.kafka.topics import TELEMETRY, ensure_topics
 from streams.log.base import Append
 from streams.log.kafka import KafkaLog
 from wire.errors import TransientError
@@ -126,3 +127,23 @@ def test_closing_does_not_wait_for_a_broker_that_is_away(own_kafka: Cluster, log
     log.close()
 
     assert time.monotonic() - began < BOUND_S
+
+
+def test_a_producer_that_was_given_up_leaves_nothing_behind(
+    own_kafka: Cluster, kafka_prefix: str
+) -> None:
+    settings = KafkaSettings(own_kafka.bootstrap, prefix=kafka_prefix)
+    topic = settings.topic(TELEMETRY)
+
+    async def left() -> list[str]:
+        await ensure_topics(settings)
+        appender = Appender(settings, "test")
+        await appender.append(topic, [Outgoing(0, b"there")])
+        own_kafka.brokers[0].signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(appender.append(topic, [Outgoing(0, b"hangs")]), 1)
+        await asyncio.to_thread(own_kafka.kill)  # the request under way fails
+        await appender.close()
+        return [str(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
+
+    assert asyncio.run(left()) == []
