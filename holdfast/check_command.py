@@ -8,7 +8,9 @@ from pydantic import SecretStr
 from actions.desired_files import BrokenManifestsError, read_desired
 from holdfast.config import PREFIX, Settings, load
 from holdfast.folder import Folder
+from holdfast.kafka_settings import kafka_settings
 from holdfast.outside import repository_of
+from holdfast.policy_check import age_check
 from wire.desired import Desired
 from wire.errors import TransientError
 
@@ -45,7 +47,10 @@ def _read(settings: Settings) -> Desired:
         folder.create()
         repository = repository_of(settings, folder, "check")
         tip = repository.fetch()
-        return read_desired(repository.manifests(tip), commit=tip)
+        desired = read_desired(repository.manifests(tip), commit=tip)
+    if settings.kafka_bootstrap:
+        age_check(kafka_settings(settings))(desired)
+    return desired
 
 
 def _shown(settings: Settings, name: str) -> str:

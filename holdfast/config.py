@@ -118,7 +118,9 @@ class Settings(BaseSettings):
         default="", validate_default=True, description="PEM: its key, without passphrase"
     )
     seen_retention_hours: float = Field(
-        default=192.0, gt=0, description="how long Kafka keeps batch ids; more than acceptedAgeMs"
+        default=192.0,
+        gt=0,
+        description="how long Kafka keeps batch ids; above acceptedAgeMs and 4 minutes",
     )
     worker_id: str = Field(
         default="worker-0",

@@ -30,7 +30,8 @@ class Broken(Protocol):
 class DesiredWatch:
     """Call `look` now and then, from one thread. `current` may be read from any.
 
-    `log` takes the control records; None if another process writes them.
+    `check` raises BrokenManifestsError for a state that cannot be served here. `log` takes the
+    control records; None if another process writes them.
     """
 
     repository: Repository
@@ -39,6 +40,7 @@ class DesiredWatch:
     now_ms: Callable[[], int]
     on_broken: Broken
     desired: Desired | None = None
+    check: Callable[[Desired], None] = lambda _: None
     broken: str = ""  # the commit that could not be read, if the newest could not
     _looked_at: str = ""
 
@@ -61,6 +63,7 @@ class DesiredWatch:
             return False
         try:
             found = read_desired(contents, commit=tip)
+            self.check(found)
         except BrokenManifestsError as error:
             self._looked_at = self.broken = tip
             _log.warning("manifests_broken", extra={"commit": tip, "mistakes": error.detail})

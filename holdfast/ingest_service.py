@@ -21,6 +21,7 @@ from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
 from holdfast.outside import repository_of
+from holdfast.policy_check import age_check
 from ingest.keys import KeyFile
 from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve
@@ -52,6 +53,7 @@ class IngestService:
             settings.writer,
             self._now_ms,
             _report_broken,
+            check=age_check(self._kafka),
         )
         self._quit = threading.Event()
         self._failed = False

@@ -87,7 +87,10 @@ class Worker:
         clocks = await self._clocks()
         if clocks is None:
             return None
-        return self._summarise(clocks) if self._name == "summarise" else self._decide(clocks)
+        if self._name == "decide":
+            return self._decide(clocks)
+        clocks = await self._remembering(clocks)
+        return self._summarise(clocks) if clocks is not None else None
 
     def _summarise(self, clocks: Clocks) -> Stage:
         from streams.faust_summarise import Summarising
@@ -142,6 +145,11 @@ class Worker:
                 said = True
             await self._pause()
         return None
+
+    async def _remembering(self, pinned: Clocks) -> Clocks | None:
+        from holdfast.seen_retention import remembering
+
+        return await self._until_there(lambda: remembering(self._kafka, pinned))
 
     async def _until_there(self, attempt: Callable[[], Awaitable[_T]]) -> _T | None:
         while not self.stop.is_set():

@@ -12,6 +12,7 @@ from holdfast.clock import now_ms
 from holdfast.config import Settings
 from holdfast.folder import Folder
 from holdfast.outside import open_writer, repository_of
+from holdfast.policy_check import age_check
 from holdfast.worker_actor import GitOpsActor, World
 from streams.kafka.broker import KafkaSettings
 from streams.log.kafka import KafkaLog
@@ -33,5 +34,6 @@ def make_actor(
         now_ms=now_ms,
         poll_ms=int(settings.gitops_poll_s * 1000),
         writer=settings.worker_id,
+        check=age_check(kafka),
     )
     return GitOpsActor(world), lambda: asyncio.to_thread(log.close)

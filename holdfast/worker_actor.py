@@ -40,6 +40,7 @@ class World:
     now_ms: Callable[[], int]
     poll_ms: int
     writer: str
+    check: Callable[[Desired], None] = lambda _: None  # of a desired state, as `DesiredWatch` has
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class GitOpsActor:
             world.now_ms,
             self._report_broken,
             desired=from_json(desired) if desired else None,
+            check=world.check,
         )
         self._desired_body = (self._watch.desired, desired)
         clocks = parts.get(CLOCKS)

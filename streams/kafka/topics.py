@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.kafka.access import check_access
@@ -20,6 +21,7 @@ DECIDE_STATE: Final = "decide-state"
 ACT_STATE: Final = "act-state"
 DEAD_LETTERS: Final = "dead-letters"
 
+_RETENTION: Final = "retention.ms"
 _DAY_MS: Final = 86_400_000
 _APPEAR_LOOKS: Final = 100  # times 0.1 s
 _LOOK_S: Final = 0.1
@@ -72,7 +74,7 @@ def configuration_of(topic: Topic, settings: KafkaSettings) -> dict[str, str]:
         }
     named = topic.retention
     retention_ms = getattr(settings, named) if isinstance(named, str) else named
-    return made | {"cleanup.policy": "delete", "retention.ms": str(retention_ms)}
+    return made | {"cleanup.policy": "delete", _RETENTION: str(retention_ms)}
 
 
 async def ensure_topics(settings: KafkaSettings) -> None:
@@ -100,6 +102,26 @@ async def ensure_topics(settings: KafkaSettings) -> None:
     finally:
         await client.close()
     _check_partitions(settings, there)
+
+
+async def retention_of(settings: KafkaSettings, name: str) -> int | None:
+    """How long the broker keeps a topic's records, in ms; None: for ever, or it does not tell.
+
+    Raises TransientError ``kafka_away``.
+    """
+    client = admin(settings, "holdfast-topics")
+    wanted = ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {_RETENTION: None})
+    try:
+        with lost_connection():
+            await client.start()
+            (answer,) = await client.describe_configs([wanted])
+    except (KafkaError, TimeoutError) as error:
+        raise away(error) from error
+    finally:
+        await client.close()
+    ((refused, _, _, _, entries),) = answer.resources
+    kept_ms = -1 if refused else int(next(e[1] for e in entries if e[0] == _RETENTION))
+    return kept_ms if kept_ms >= 0 else None
 
 
 async def _there(client: AIOKafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:

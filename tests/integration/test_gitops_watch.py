@@ -11,6 +11,8 @@ from holdfast.config import git_environment
 from holdfast.example_repo import git, make_repository
 from holdfast.gitops import DesiredWatch
 from holdfast.manifests import Clocks, Model, policy_text, repository_files
+from holdfast.policy_check import age_check
+from streams.kafka.broker import KafkaSettings
 from streams.log.memory import MemoryLog
 from wire.desired import from_json
 from wire.segment import Kind, decode
@@ -94,6 +96,26 @@ def test_a_broken_manifest_keeps_the_last_good_state_and_is_told_once(remote: Pa
     assert "spec.rollout.share" in told.broken[0]
     assert watch.broken
     assert len(controls(log)) == 1
+
+
+def test_an_accepted_age_beyond_the_kept_ids_keeps_the_last_good_state_and_is_an_error(
+    remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+    watch.check = age_check(KafkaSettings("127.0.0.1:9"))
+    watch.look()
+    good = watch.current()
+    change(remote, "holdfast/policy.yaml", "acceptedAgeMs: 604800000", "acceptedAgeMs: 691200000")
+
+    assert not watch.look()
+
+    assert good is not None
+    assert watch.current() == good
+    assert len(controls(log)) == 1
+    assert "spec.acceptedAgeMs: seen_retention_too_short" in told.broken[0]
+    said = [r.levelname for r in caplog.records if r.getMessage() == "seen_retention_too_short"]
+    assert said == ["ERROR"]
 
 
 def test_a_mended_manifest_is_taken_again(remote: Path) -> None:

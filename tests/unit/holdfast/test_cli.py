@@ -101,6 +101,25 @@ def test_check_config_names_file_field_and_what_is_accepted(tmp_path: Path) -> N
     assert "accepted" in mistake
 
 
+def test_check_config_names_an_accepted_age_that_kafka_does_not_cover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "gitops.git"
+    policy = policy_text(Clocks(), regions=("DE",), apps=("keyboard",))
+    make_repository(bare, repository_files((MODEL,), policy))
+    monkeypatch.setenv("HOLDFAST_SEEN_RETENTION_HOURS", "168")
+    alone, _ = run_json("check-config", "--repo", str(bare))
+
+    monkeypatch.setenv("HOLDFAST_KAFKA_BOOTSTRAP", "127.0.0.1:9")
+    code, found = run_json("check-config", "--repo", str(bare))
+    monkeypatch.setenv("HOLDFAST_SEEN_RETENTION_HOURS", "169")
+    longer, _ = run_json("check-config", "--repo", str(bare))
+
+    assert (alone, code, longer) == (0, 2, 0)
+    assert "spec.acceptedAgeMs: seen_retention_too_short" in str(found["mistakes"])
+    assert "HOLDFAST_SEEN_RETENTION_HOURS above 168" in str(found["mistakes"])
+
+
 def test_settings_that_are_wrong_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_HTTP_PORT", "99999")
     monkeypatch.setenv("HOLDFAST_PARTITIONS", "none")
