@@ -1,9 +1,14 @@
 """How long batch ids are kept over Kafka, and the accepted age that this allows.
 
-Doors and act refuse a policy that accepts older uploads and keep the last good one; a worker that
-would forget too early does not start.
+A summarise worker remembers ids for as long as the topic `seen` keeps them, whatever the policy
+accepts today. So an accepted age that grows finds the ids that it needs, in every worker at once,
+and one that shrinks and grows again does too; nothing depends on when a worker hears of a policy.
+What must not grow is the accepted age beyond the retention: doors and act refuse such a policy and
+keep the last good one, and a worker that would forget too early does not start.
 """
 
+import logging
+from dataclasses import replace
 from typing import Final
 
 from streams.kafka.broker import KafkaSettings
@@ -12,12 +17,13 @@ from streams.stage_summarise import Clocks
 from streams.summarise import SKEW_MS
 from wire.errors import PermanentError
 
+_log = logging.getLogger("holdfast.seen_retention")
 _MARGIN_MS: Final = 2 * SKEW_MS  # a record of ids is as old as its window; clocks are apart
 _HOUR_MS: Final = 3_600_000
 
 
 def covered_age_ms(kafka: KafkaSettings) -> int:
-    """The accepted age must be below this."""
+    """The accepted age must be below this; ids are remembered for as long."""
     return kafka.seen_retention_ms - _MARGIN_MS
 
 
@@ -36,7 +42,7 @@ def check_covered(kafka: KafkaSettings, accepted_age_ms: int) -> None:
 
 
 async def remembering(kafka: KafkaSettings, pinned: Clocks) -> Clocks:
-    """The clocks of a summarise worker, whose ids are kept for long enough.
+    """The clocks of a summarise worker: ids are remembered for as long as they are kept.
 
     Raises PermanentError ``seen_retention_too_short`` if the policy accepts older uploads, or if
     the topic itself keeps ids for less than the setting says; TransientError ``kafka_away``.
@@ -51,4 +57,7 @@ async def remembering(kafka: KafkaSettings, pinned: Clocks) -> Clocks:
             field="HOLDFAST_SEEN_RETENTION_HOURS",
             accepted=f"retention.ms={kafka.seen_retention_ms} of that topic, or the setting lower",
         )
-    return pinned
+    clocks = replace(pinned, horizon_ms=covered_age_ms(kafka))
+    said = {"remembered_ms": clocks.horizon_ms, "accepted_age_ms": pinned.horizon_ms}
+    _log.info("batch_ids_remembered", extra=said)
+    return clocks
