@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from analytics.types import Verdict, VerdictKind
-from bench.scale_out import Part
 from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
@@ -36,6 +35,7 @@ from streams.log.sqlite import SqliteLog
 from streams.stage_summarise import Clocks
 from streams.state import StateStore
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
+from tests.fakes.worker_process import Part
 from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint, start_store
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.scale_out import Part
 from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
@@ -20,6 +19,7 @@ from streams.kafka.topics import VERDICTS
 from streams.log.kafka import KafkaLog
 from streams.stage_summarise import Clocks
 from tests.fakes.gitops import Remote, make_remote, verdict
+from tests.fakes.worker_process import Part
 from wire.desired import from_json
 from wire.segment import Kind, decode
 
