@@ -125,9 +125,7 @@ def _live(
         wait_until(lambda: world.is_past(mark), timeout_s=_QUIET_S, what="a first window")
         result.take_course(_undergo(plan, world, fleets, tell))
         _wait_for_rollbacks(plan, world, fleets, tell)
-        tell("quiet: waiting until everything is acknowledged and stored")
-        fleets.quiet()
-        wait_until(lambda: fleets.is_done, timeout_s=_QUIET_S, what="all acknowledged")
+        result.stuck += _wait_for_receipts(world, fleets, tell)
     finally:
         account = fleets.stop()
     store = world.client()
@@ -182,6 +180,26 @@ def _wait_for_rollbacks(
         wait_until(found, timeout_s=plan.rollback_s_max, what="a rollback")
     except TimeoutError:
         tell("a rollback is missing")  # the count of commits will say it
+
+
+def _wait_for_receipts(world: World, fleets: Fleets, tell: Callable[[str], None]) -> int:
+    """Quiet: everything that was made is acknowledged; 1 if something waits for ever.
+
+    The supervisor goes on: what a late fault ended must come back here, too.
+    """
+    tell("quiet: waiting until everything is acknowledged and stored")
+    fleets.quiet()
+
+    def all_acknowledged() -> bool:
+        world.revive()
+        return fleets.is_done
+
+    try:
+        wait_until(all_acknowledged, timeout_s=_QUIET_S, what="all acknowledged")
+    except TimeoutError:
+        tell("some uploads were never acknowledged")
+        return 1
+    return 0
 
 
 def settled_counts(
