@@ -207,8 +207,10 @@ def _total(sender: Sender, streams: StreamSender | None) -> SendCounts:
     total = SendCounts()
     for counts in [sender.counts, *(streams.counts() if streams else [])]:
         for f in fields(SendCounts):
-            if f.name != "refused_statuses":
-                setattr(total, f.name, getattr(total, f.name) + getattr(counts, f.name))
-        for status, n in counts.refused_statuses.items():
-            total.refused_statuses[status] = total.refused_statuses.get(status, 0) + n
+            so_far, more = getattr(total, f.name), getattr(counts, f.name)
+            if isinstance(more, dict):  # by status
+                for status, n in more.items():
+                    so_far[status] = so_far.get(status, 0) + n
+            else:
+                setattr(total, f.name, so_far + more)
     return total
