@@ -125,7 +125,7 @@ def _live(
         wait_until(lambda: world.is_past(mark), timeout_s=_QUIET_S, what="a first window")
         result.take_course(_undergo(plan, world, fleets, tell))
         _wait_for_rollbacks(plan, world, fleets, tell)
-        result.stuck += _wait_for_receipts(world, fleets, tell)
+        result.unacknowledged = _wait_for_receipts(world, fleets, tell)
     finally:
         account = fleets.stop()
     store = world.client()
@@ -182,8 +182,8 @@ def _wait_for_rollbacks(
         tell("a rollback is missing")  # the count of commits will say it
 
 
-def _wait_for_receipts(world: World, fleets: Fleets, tell: Callable[[str], None]) -> int:
-    """Quiet: everything that was made is acknowledged; 1 if something waits for ever.
+def _wait_for_receipts(world: World, fleets: Fleets, tell: Callable[[str], None]) -> dict[str, int]:
+    """Quiet: everything that was made is acknowledged; by model, how many uploads never were.
 
     The supervisor goes on: what a late fault ended must come back here, too.
     """
@@ -197,9 +197,8 @@ def _wait_for_receipts(world: World, fleets: Fleets, tell: Callable[[str], None]
     try:
         wait_until(all_acknowledged, timeout_s=_QUIET_S, what="all acknowledged")
     except TimeoutError:
-        tell("some uploads were never acknowledged")
-        return 1
-    return 0
+        tell("some uploads were never acknowledged")  # the result says of which fleets
+    return fleets.unacknowledged
 
 
 def settled_counts(

@@ -9,6 +9,11 @@ from bench.oracle import Account, Release
 from bench.replayed import Comparison
 
 RESTART_S_MAX: Final = 5.0
+DRAIN_S_MAX: Final = 10.0
+_MUST_BE_NONE: Final = (
+    *("lost", "doubled", "verdicts_differing", "balance_difference"),
+    *("stuck", "unacknowledged", "refused", "drains_unclean"),
+)
 
 
 @dataclass(slots=True)
@@ -18,7 +23,8 @@ class ChaosResult:
     `restart_seconds_max`: from a kill -9 of one of our parts until the new life has finished its
     first segment: on a node, until what the log held before is decided, and more. Brokers are
     told apart (`restart_seconds_by_part`). `stuck`: faults after which nothing was decided on
-    for 30 s.
+    for 30 s. `unacknowledged`: uploads by model that had no receipt two minutes after the last
+    fault.
     """
 
     seed: int
@@ -47,24 +53,29 @@ class ChaosResult:
     drain_seconds_max: float = 0.0
     drains_unclean: int = 0
     stuck: int = 0
+    unacknowledged: dict[str, int] = field(default_factory=dict)
     disk_full: int = 0
     disk_full_refused: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     cycle_seconds_mean: float = 0.0
 
     @property
+    def broken(self) -> dict[str, object]:
+        """Promises that did not hold, by field, with what was seen."""
+        holds = {
+            **{name: not getattr(self, name) for name in _MUST_BE_NONE},
+            "evidence_equal": self.evidence_equal,
+            "commits": self.commits == self.commits_expected,
+            "disk_full_refused": self.disk_full_refused == self.disk_full,
+            "drain_seconds_max": self.drain_seconds_max <= DRAIN_S_MAX,
+            "restart_seconds_max": self.restart_seconds_max <= RESTART_S_MAX,
+        }
+        return {name: getattr(self, name) for name, held in holds.items() if not held}
+
+    @property
     def is_ok(self) -> bool:
         """Every promise held."""
-        wrong = (self.lost, self.doubled, self.verdicts_differing, self.balance_difference)
-        return (
-            not any(wrong)
-            and not self.stuck
-            and not self.refused
-            and self.evidence_equal
-            and self.commits == self.commits_expected
-            and self.disk_full_refused == self.disk_full
-            and self.restart_seconds_max <= RESTART_S_MAX
-        )
+        return not self.broken
 
     def take_course(self, course: Course) -> None:
         """What came of the faults."""

@@ -23,9 +23,9 @@ from ingest.anonymise import kept_batch_ids
 from streams.dedup import RECENT_BYTES, RECENT_MAX, SPILL_IDS, DedupIndex
 from streams.id_runs import PAGE_IDS
 from streams.summarise import SKEW_MS
+from wire.desired import DAY_MS
 from wire.segment import BATCH_ID
 
-DAY_MS: Final = 86_400_000
 AGE_MS: Final = 7 * DAY_MS
 RATE: Final = 10_000  # uploads a second, of the projection
 PARTITIONS: Final = 64

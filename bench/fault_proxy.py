@@ -41,7 +41,6 @@ class FaultProxy:
 
     def __init__(self, target_port: int, *, host: str = "127.0.0.1") -> None:
         self.port = 0
-        self.connections = 0
         self._host, self._target_port = host, target_port
         self._mode = Mode.PASS
         self._latency_s = 0.0
@@ -98,7 +97,6 @@ class FaultProxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _accepted(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        self.connections += 1
         await self._open.wait()
         if self._mode is Mode.RESET:
             _reset(client)

@@ -93,6 +93,11 @@ class Fleets:
         return all(oracle.is_done or oracle.errors for oracle in self.oracles)
 
     @property
+    def unacknowledged(self) -> dict[str, int]:
+        """Uploads that still wait, by model, of fleets that have any."""
+        return {o.target.model_id: o.unacknowledged for o in self.oracles if o.unacknowledged}
+
+    @property
     def full(self) -> int:
         """Answers 503 so far."""
         return sum(oracle.account.answers[_COME_BACK] for oracle in self.oracles)

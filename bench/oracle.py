@@ -101,8 +101,17 @@ class Oracle:
 
     @property
     def is_done(self) -> bool:
-        """Whether everything that was made has been acknowledged or refused."""
-        return self._waiting.unfinished_tasks == 0
+        """Whether all has been acknowledged or refused, and nothing more will be made.
+
+        A fleet that was told to be quiet may still be in the middle of a tick.
+        """
+        is_living = bool(self._threads) and self._threads[0].is_alive()
+        return not is_living and self._waiting.unfinished_tasks == 0
+
+    @property
+    def unacknowledged(self) -> int:
+        """Uploads that wait or are under way."""
+        return self._waiting.unfinished_tasks
 
     def stop(self) -> Account:
         """End; what is still under way stays a maybe."""

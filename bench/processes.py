@@ -3,16 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import msgspec
 
 from bench.uploads import Order, Sent
+from holdfast.config import Settings, environment_of
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,23 @@ def resident_mb(pid: int) -> tuple[float, float]:
         if name in sizes:
             sizes[name] = int(rest.split()[0])
     return sizes["Rss"] / 1024, sizes["Pss"] / 1024
+
+
+def launched(
+    arguments: Sequence[str],
+    settings: Settings,
+    *,
+    output: IO[bytes] | int,
+    errors: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """``holdfast ...`` under these settings, not waited for."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "holdfast", *arguments],
+        env=environment_of(settings),
+        cwd=_ROOT,
+        stdout=output,
+        stderr=errors,
+    )
 
 
 @dataclass(slots=True)

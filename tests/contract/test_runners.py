@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from streams.log.kafka import KafkaLog
 from streams.log.sqlite import SqliteLog
 from streams.stage_summarise import Clocks
 from streams.state import StateStore
+from tests.fakes.node_world import until
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
 from tests.fakes.worker_process import Part
 from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint, start_store
@@ -209,13 +210,6 @@ def run_until_equal(workers: Workers, store: StoreEndpoint, expected: Expected) 
     }
     assert repr(list(effects.values())) == repr(expected.effects)
     assert set(workers.records(DEAD_LETTERS)) == {NOT_A_SEGMENT}
-
-
-def until(is_true: Callable[[], bool], what: str, *, seconds: float = 40.0) -> None:
-    end_s = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < end_s, f"after {seconds:g} s: {what}"
-        time.sleep(0.2)
 
 
 def decided_windows(store: StoreEndpoint) -> int:

@@ -4,13 +4,12 @@ import json
 import selectors
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from holdfast.config import Settings, environment_of
-from tests.house import ROOT
+from bench.processes import launched
+from holdfast.config import Settings
 
 _START_S = 60.0
 _STOP_S = 15.0
@@ -18,7 +17,7 @@ _STOP_S = 15.0
 
 @dataclass(slots=True)
 class Part:
-    """One process of the product: a door or a worker."""
+    """A worker, started and ended by a test."""
 
     name: str
     command: Sequence[str]
@@ -30,12 +29,8 @@ class Part:
     def launch(self) -> None:
         """Start it, without waiting."""
         self.close()
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "holdfast", *self.command],
-            env=environment_of(self.settings),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
+        self.popen = launched(
+            self.command, self.settings, output=subprocess.PIPE, errors=self.errors
         )
 
     def wait_ready(self) -> None:

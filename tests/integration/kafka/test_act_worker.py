@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ from streams.kafka.topics import VERDICTS
 from streams.log.kafka import KafkaLog
 from streams.stage_summarise import Clocks
 from tests.fakes.gitops import Remote, make_remote, verdict
+from tests.fakes.node_world import until
 from tests.fakes.worker_process import Part
 from wire.desired import from_json
 from wire.segment import Kind, decode
@@ -71,13 +72,6 @@ def commits(remote: Remote, incident_id: str) -> int:
     remote.git("fetch", "--quiet", "origin")
     log = remote.git("log", "origin/main", "--format=%B")
     return log.count(f"Holdfast-Incident: {incident_id}")
-
-
-def until(is_true: Callable[[], bool], what: str, *, seconds: float = 30.0) -> None:
-    end_s = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < end_s, f"after {seconds:g} s: {what}"
-        time.sleep(0.2)
 
 
 def controls(settings: Settings) -> list[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ import httpx
 import pytest
 
 from bench.broker import Cluster
+from bench.processes import launched
 from holdfast.clock import now_ms
-from holdfast.config import Settings, environment_of, load
+from holdfast.config import Settings, load
 from holdfast.example_repo import make_repository
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
@@ -105,12 +105,7 @@ def settings_of(folder: Path, broker: Cluster, prefix: str) -> Settings:
 
 def launch(settings: Settings, errors: Path) -> subprocess.Popen[bytes]:
     with errors.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "holdfast", "ingest"],
-            env=environment_of(settings),
-            stdout=subprocess.PIPE,
-            stderr=output,
-        )
+        return launched(["ingest"], settings, output=subprocess.PIPE, errors=output)
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """A summarise worker as a real process: one partition has too many dead letters, one has none."""
 
 import asyncio
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.processes import launched
 from holdfast import dead_letters_command as command
-from holdfast.config import Settings, environment_of, load
+from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
 from holdfast.worker_clocks import CLOCKS, packed
@@ -26,6 +24,7 @@ from streams.log.base import Append
 from streams.log.kafka import KafkaLog
 from streams.marker_codec import decode_marker
 from streams.stage_summarise import Clocks
+from tests.fakes.node_world import until
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
 from wire.segment import Kind, Segment, encode
 
@@ -69,12 +68,8 @@ def said(tmp_path: Path, settings: Settings, log: KafkaLog) -> Iterator[Path]:
     assert log.partitions == 2
     path = tmp_path / "worker.log"
     with path.open("wb") as output:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "holdfast", "worker", "--stage", "summarise"],
-            env=environment_of(settings),
-            stdout=output,
-            stderr=output,
-        )
+        stage = ["worker", "--stage", "summarise"]
+        worker = launched(stage, settings, output=output, errors=output)
         yield path
         worker.terminate()
         assert worker.wait(15) == 0
@@ -96,13 +91,6 @@ def windows(kafka: KafkaSettings) -> dict[int, set[int]]:
         return found
 
     return asyncio.run(read())
-
-
-def until(is_true: Callable[[], bool], what: str, *, seconds: float = 40.0) -> None:
-    end_s = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < end_s, f"after {seconds:g} s: {what}"
-        time.sleep(0.2)
 
 
 def poisoned_run() -> list[Append]:

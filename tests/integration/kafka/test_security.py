@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.broker import BrokerUnavailableError
+from bench.processes import launched
 from holdfast.config import Settings, environment_of, load
 from holdfast.kafka_settings import kafka_settings
 from streams.faust_app import FaustSettings, make_app
@@ -201,12 +202,8 @@ def test_a_worker_process_gets_its_partition_and_its_log_holds_no_secret(
     )
     errors = tmp_path / "errors.log"
     with errors.open("wb") as output:
-        popen = subprocess.Popen(
-            [sys.executable, "-m", "holdfast", "worker", "--stage", "act"],
-            env=environment_of(settings),
-            stdout=subprocess.PIPE,
-            stderr=output,
-        )
+        stage = ["worker", "--stage", "act"]
+        popen = launched(stage, settings, output=subprocess.PIPE, errors=output)
     try:
         assert popen.stdout is not None
         line = popen.stdout.readline()

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.processes import launched
 from holdfast.clock import now_ms
-from holdfast.config import Settings, environment_of, load
+from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from ingest.keys import KeyFile
 from tests.fakes.gitops import PATH, RELEASE, Remote, make_remote
@@ -78,14 +78,10 @@ def settings(tmp_path: Path, kafka: str, kafka_prefix: str, remote: Remote) -> S
     )
 
 
-def launched(settings: Settings, writer: str, errors: Path) -> subprocess.Popen[bytes]:
+def started(settings: Settings, writer: str, errors: Path) -> subprocess.Popen[bytes]:
     with errors.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "holdfast", "ingest"],
-            env=environment_of(settings.model_copy(update={"writer": writer})),
-            stdout=subprocess.PIPE,
-            stderr=output,
-        )
+        own = settings.model_copy(update={"writer": writer})
+        return launched(["ingest"], own, output=subprocess.PIPE, errors=output)
 
 
 @contextmanager
@@ -94,7 +90,7 @@ def doors(settings: Settings, folder: Path, *writers: str) -> Iterator[list[Door
     with ExitStack() as stack:
         popens = []
         for writer in writers:
-            popen = launched(settings, writer, folder / f"{writer}.log")
+            popen = started(settings, writer, folder / f"{writer}.log")
             stack.callback(popen.communicate)
             stack.callback(popen.kill)
             popens.append((popen, folder / f"{writer}.log"))
@@ -129,7 +125,7 @@ def test_two_of_one_name_on_one_folder_are_refused_and_a_dead_one_holds_nothing(
     tmp_path: Path, settings: Settings
 ) -> None:
     with doors(settings, tmp_path, "ingest-0") as (first,):
-        second = launched(settings, "ingest-0", tmp_path / "second.log")
+        second = started(settings, "ingest-0", tmp_path / "second.log")
         with second:
             assert second.wait(30) == 2
         assert "writer_in_use" in (tmp_path / "second.log").read_text()
