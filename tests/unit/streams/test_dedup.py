@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import id_runs
-from streams.dedup import DedupIndex
+from streams.dedup import RECENT_BYTES, DedupIndex
 from streams.id_runs import Ids, MemoryRun, ids_of, merge_runs, merged, write_run
 from wire.segment import BATCH_ID
 
@@ -88,7 +88,10 @@ def test_ids_past_the_horizon_leave_memory_and_disk(tmp_path: Path) -> None:
     for now_ms in range(0, 50 * HORIZON_MS, 10):
         index.add(np.frombuffer(rng.bytes(160), BATCH_ID), now_ms)
 
-    assert len(index) < 10 * HORIZON_MS // 10 * 6
+    live = HORIZON_MS  # one id a millisecond; what is older leaves with the files that hold it
+    assert live <= len(index) <= 3 * live
+    assert index.disk_bytes <= 3 * live * BATCH_ID.itemsize
+    assert index.memory_bytes <= 400 * BATCH_ID.itemsize + 100 * RECENT_BYTES + len(index)
 
 
 def test_a_disk_that_takes_nothing_costs_memory_and_no_answer(
