@@ -205,6 +205,13 @@ class ScaledOut:
         finally:
             log.close()
 
+    def topic_bytes(self, name: str) -> int:
+        """What a topic takes of the first broker's disk."""
+        folders = (self.brokers.brokers[0].folder / "data").glob(
+            f"{kafka_settings(self.settings).topic(name)}-*"
+        )
+        return sum(file.stat().st_size for folder in folders for file in folder.glob("*.log"))
+
     def cpu_seconds(self) -> dict[str, float]:
         """What each process has spent so far, the brokers and the store included."""
         brokers = [f"broker-{i}" for i in range(len(self.brokers.brokers))]

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Final
 
 from bench.evidence_step import evidence_seconds
-from bench.node import Bench, running_node, wait_until
-from bench.processes import SendingProcess, cpu_seconds, resident_mb, started
+from bench.node import Bench, running_node
+from bench.processes import SendingProcess, cpu_seconds, idle_rates, resident_mb, started
 from bench.profile import Sampler, describe, hottest
 from bench.report import Bound, Report, Result
+from bench.stored import all_stored, series_stored
 from bench.uploads import APP, METRICS, Order, repository
-from store import queries
-from wire.errors import PermanentError, TransientError
 
 _MILLION: Final = 1e6
 _ROWS: Final = 100
@@ -74,46 +73,19 @@ def measure_road(plan: Plan, folder: Path) -> Road:
                 print("no profile: py-spy is not installed (uv pip install py-spy)")
             before, began_s = bench.cpu_seconds(), time.monotonic()
             road.sending_s = sending.send().seconds
-            _wait_for(bench, road.events, plan.window_ms)
+            timeout_s = 60 + 3 * plan.window_ms / 1000
+            all_stored(bench.store(), road.events, timeout_s=timeout_s)
             after, took_s = bench.cpu_seconds(), time.monotonic() - began_s
             road.stacks = sampler.stop()
         road.spent = {n: after[n] - before[n] - took_s * road.idle[n] for n in after}
-        road.series = _series(bench)
+        road.series = series_stored(bench.store())
     return road
 
 
 def _watch_idle(road: Road, bench: Bench, idle_s: float) -> None:
-    before, began_s = bench.cpu_seconds(), time.monotonic()
-    time.sleep(idle_s)
-    after, took_s = bench.cpu_seconds(), time.monotonic() - began_s
-    road.idle = {name: (after[name] - before[name]) / took_s for name in after}
+    road.idle = idle_rates(bench.cpu_seconds, idle_s)
     sizes = [resident_mb(pid) for pid in bench.pids().values()]
     road.rss_mb, road.pss_mb = sum(rss for rss, _ in sizes), sum(pss for _, pss in sizes)
-
-
-def _wait_for(bench: Bench, events: int, window_ms: int) -> None:
-    """Until the store has them. One question a second: questions cost the store, too."""
-    store = bench.store()
-    stored = 0
-
-    def done() -> bool:
-        nonlocal stored
-        time.sleep(1.0)
-        try:
-            stored = queries.events_stored(store)
-        except (PermanentError, TransientError):
-            return False  # the tables come with the first window
-        return stored >= events
-
-    wait_until(done, timeout_s=60 + 3 * window_ms / 1000, what="events in the store")
-    if stored != events:
-        raise RuntimeError(f"{stored} events in the store, {events} were sent")
-
-
-def _series(bench: Bench) -> int:
-    names = "rollout_id, step, arm, platform, device_tier, region, model_version, metric"
-    sql = f"SELECT uniqExact({names}) FROM hf_store.metric_window"  # noqa: S608  # the names above
-    return int(str(bench.store().rows(sql)[0][0]))
 
 
 @dataclass(slots=True)

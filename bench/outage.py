@@ -5,7 +5,6 @@ what has piled up is caught up with in less time than the outage took, while upl
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,13 +20,11 @@ import msgspec
 from bench.chaos_node import ChaosNode, chaos_node
 from bench.node import wait_until
 from bench.paced import Pace, Paced
-from bench.processes import SendingProcess, resident_mb
+from bench.processes import Conversation, SendingProcess, resident_mb
 from bench.report import Report, Result
+from bench.stored import events_stored
 from bench.uploads import APP, Order, repository
-from store import queries
-from wire.errors import PermanentError, TransientError
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
 _ROWS: Final = 100
 _GROWTH_MB_MAX: Final = 128.0
 _TICK_S: Final = 0.5
@@ -94,16 +91,20 @@ def measure(plan: Plan, root: Path) -> Outage:
         time.sleep(1.5)  # a new key is looked for once a second
         outage.capacity = _capacity(plan, node, f"http://127.0.0.1:{port}", key)
         outage.rate = plan.load * outage.capacity
-        with _paced(Pace(f"http://127.0.0.1:{port}", key, outage.rate)) as sending:
+        pace = Pace(f"http://127.0.0.1:{port}", key, outage.rate)
+        with Conversation("bench.paced", pace) as sending:
             time.sleep(2.5 * plan.window_ms / 1000)
             service = node.popen("service").pid
             outage.before_mb = resident_mb(service)[0]
             with outage.watched(service):
                 _be_away(plan, node, outage)
             outage.after_mb = resident_mb(service)[0]
-            outage.sent = _stopped(sending)
+            outage.sent = msgspec.json.decode(sending.ask("stop"), type=Paced)
         wanted = outage.sent.rows_acknowledged - outage.sent.rows_refused + plan.uploads * _ROWS
-        outage.stored = _stored(node, wanted, plan)
+        store = node.client()
+        timeout_s = 60 + 3 * plan.window_ms / 1000
+        outage.stored = events_stored(store, wanted, timeout_s=timeout_s)
+        store.close()
     return outage
 
 
@@ -143,56 +144,6 @@ def _be_away(plan: Plan, node: ChaosNode, outage: Outage) -> None:
 
     wait_until(caught_up, timeout_s=120 + 5 * plan.outage_s, what="the store to be caught up")
     outage.caught_up_s = time.monotonic() - back_s
-
-
-def _stored(node: ChaosNode, wanted: int, plan: Plan) -> int:
-    stored = 0
-    store = node.client()
-
-    def done() -> bool:
-        nonlocal stored
-        try:
-            stored = queries.events_stored(store)
-        except (PermanentError, TransientError):
-            return False
-        return stored >= wanted
-
-    try:
-        wait_until(done, timeout_s=60 + 3 * plan.window_ms / 1000, what="every event in the store")
-    except TimeoutError:
-        return stored  # the result says how many are missing
-    finally:
-        store.close()
-    return stored
-
-
-@contextmanager
-def _paced(pace: Pace) -> Iterator[subprocess.Popen[str]]:
-    popen = subprocess.Popen(
-        [sys.executable, "-m", "bench.paced"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=_ROOT,
-    )
-    assert popen.stdin is not None and popen.stdout is not None, "opened with pipes"  # noqa: S101, PT018
-    try:
-        popen.stdin.write(msgspec.json.encode(pace).decode() + "\n")
-        popen.stdin.flush()
-        if popen.stdout.readline().strip() != "ready":
-            raise RuntimeError("the sending process did not get ready")
-        yield popen
-    finally:
-        if popen.poll() is None:
-            popen.kill()
-        popen.communicate()
-
-
-def _stopped(popen: subprocess.Popen[str]) -> Paced:
-    assert popen.stdin is not None and popen.stdout is not None, "opened with pipes"  # noqa: S101, PT018
-    popen.stdin.write("stop\n")
-    popen.stdin.flush()
-    return msgspec.json.decode(popen.stdout.readline(), type=Paced)
 
 
 def report(plan: Plan, outage: Outage) -> Report:

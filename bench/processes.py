@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -23,6 +23,14 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process, of its threads, and of the children that it has reaped."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(number) for number in fields[11:15]) / _TICKS
+
+
+def idle_rates(spent: Callable[[], dict[str, float]], seconds: float) -> dict[str, float]:
+    """CPU-seconds per second of each process while nothing is asked of it."""
+    before, began_s = spent(), time.monotonic()
+    time.sleep(seconds)
+    after, took_s = spent(), time.monotonic() - began_s
+    return {name: (after[name] - before[name]) / took_s for name in after}
 
 
 def resident_mb(pid: int) -> tuple[float, float]:
@@ -52,24 +60,23 @@ def launched(
     )
 
 
-@dataclass(slots=True)
-class SendingProcess:
-    """A separate process that has made its uploads and waits for the word."""
+class Conversation:
+    """``python -m module`` with an order; it says "ready", and answers each word with a line."""
 
-    order: Order
-    _popen: subprocess.Popen[str] = field(init=False)
+    def __init__(self, module: str, order: object) -> None:
+        self._module, self._order = module, order
+        self._popen: subprocess.Popen[str]
 
     def __enter__(self) -> Self:
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "bench.uploads"],
+            [sys.executable, "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=_ROOT,
         )
-        self._say(msgspec.json.encode(self.order).decode())
-        if self._line() != "ready":
-            raise RuntimeError("the sending process did not get ready")
+        if self.ask(msgspec.json.encode(self._order).decode()) != "ready":
+            raise RuntimeError(f"{self._module} did not get ready")
         return self
 
     def __exit__(
@@ -82,22 +89,29 @@ class SendingProcess:
             self._popen.kill()
         self._popen.communicate()
 
+    def ask(self, word: str) -> str:
+        """Say a line; the line that it answers."""
+        popen = self._popen
+        assert popen.stdin is not None, "opened with a pipe"  # noqa: S101
+        assert popen.stdout is not None, "opened with a pipe"  # noqa: S101
+        popen.stdin.write(word + "\n")
+        popen.stdin.flush()
+        return popen.stdout.readline().strip()
+
+
+class SendingProcess(Conversation):
+    """A separate process that has made its uploads and waits for the word."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__("bench.uploads", order)
+        self._uploads = order.uploads
+
     def send(self) -> Sent:
         """Send everything; every upload must have been taken whole."""
-        self._say("go")
-        sent = msgspec.json.decode(self._line(), type=Sent)
-        if sent.refused or sent.rows_refused or sent.acknowledged != self.order.uploads:
+        sent = msgspec.json.decode(self.ask("go"), type=Sent)
+        if sent.refused or sent.rows_refused or sent.acknowledged != self._uploads:
             raise RuntimeError(f"not all uploads were taken: {sent}")
         return sent
-
-    def _say(self, line: str) -> None:
-        assert self._popen.stdin is not None, "opened with a pipe"  # noqa: S101
-        self._popen.stdin.write(line + "\n")
-        self._popen.stdin.flush()
-
-    def _line(self) -> str:
-        assert self._popen.stdout is not None, "opened with a pipe"  # noqa: S101
-        return self._popen.stdout.readline().strip()
 
 
 @contextmanager

@@ -10,17 +10,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.cluster import ScaledOut, Shape, scaled_out
 from bench.node import wait_until
-from bench.processes import SendingProcess, resident_mb
+from bench.processes import SendingProcess, idle_rates, resident_mb
 from bench.report import Report, Result
-from bench.uploads import APP, METRICS, Order, repository
-from store import queries
-from wire.errors import PermanentError, TransientError
+from bench.stored import all_stored, series_stored
+from bench.uploads import APP, Order, repository
+from holdfast.clock import now_ms
+from streams.kafka.topics import SEEN, TELEMETRY, WINDOWS
 
 _MILLION: Final = 1e6
 _ROWS: Final = 100
@@ -28,6 +29,7 @@ _SETTLE_S: Final = 5.0
 _PARTITIONS: Final = 4
 _WAIT_S: Final = 240.0
 _GROWTH: Final = (13, 125, 1_250, 12_500)
+_WEIGHED: Final = (TELEMETRY, SEEN, WINDOWS)
 _TAKEN: Final = "holdfast_segments_taken_total"
 _CPU_UNIT: Final = "CPU-s per 1e6 events"
 
@@ -44,12 +46,17 @@ class Plan:
 
 @dataclass(slots=True)
 class Cost:
-    """What a number of events cost each process, net of idle; segments that carried them."""
+    """What a number of events cost each process, net of idle, and what they left in the topics.
+
+    `topic_bytes` of one broker, by topic, as they lie on its disk.
+    """
 
     events: int
     spent: dict[str, float]
-    segments: int = 0
-    rss_mb: dict[str, float] = field(default_factory=dict)
+    segments: int
+    series: int
+    topic_bytes: dict[str, int]
+    rss_mb: dict[str, float]
 
     @property
     def server(self) -> float:
@@ -75,22 +82,31 @@ class Road:
 
     def watch_idle(self) -> None:
         """CPU per second of each process while nothing is sent."""
-        before, began_s = self._parts.cpu_seconds(), time.monotonic()
-        time.sleep(self._plan.idle_s)
-        after, took_s = self._parts.cpu_seconds(), time.monotonic() - began_s
-        self.idle = {name: (after[name] - before[name]) / took_s for name in after}
+        self.idle = idle_rates(self._parts.cpu_seconds, self._plan.idle_s)
 
     def cost(self, uploads: int, contexts: int) -> Cost:
         """Send, wait until the store has everything once, read the CPU."""
         with self._sending(uploads, contexts) as sending:
-            segments = self._segments()
+            segments, bytes_before = self._segments(), self._topic_bytes()
+            began_ms = now_ms()  # in a window in which nothing has been sent yet
             before, began_s = self._parts.cpu_seconds(), time.monotonic()
             sending.send()
             self._wait_stored()
             after, took_s = self._parts.cpu_seconds(), time.monotonic() - began_s
         spent = {n: after[n] - before[n] - took_s * self.idle.get(n, 0.0) for n in after}
         rss = {name: resident_mb(self._parts.popen(name).pid)[0] for name in self._parts.parts}
-        return Cost(uploads * _ROWS, spent, self._segments() - segments, rss)
+        held = self._topic_bytes()
+        return Cost(
+            events=uploads * _ROWS,
+            spent=spent,
+            segments=self._segments() - segments,
+            series=series_stored(self._store, since_ms=began_ms - self._plan.window_ms),
+            topic_bytes={name: held[name] - bytes_before[name] for name in held},
+            rss_mb=rss,
+        )
+
+    def _topic_bytes(self) -> dict[str, int]:
+        return {name: self._parts.topic_bytes(name) for name in _WEIGHED}
 
     def drain_rate(self, uploads: int, workers: int) -> float:
         """Events per second that so many workers summarise from a full topic."""
@@ -138,20 +154,7 @@ class Road:
         )
 
     def _wait_stored(self) -> None:
-        stored = 0
-
-        def done() -> bool:
-            nonlocal stored
-            time.sleep(1.0)  # questions cost the store, too
-            try:
-                stored = queries.events_stored(self._store)
-            except (PermanentError, TransientError):
-                return False  # the tables come with the first window
-            return stored >= self._sent
-
-        wait_until(done, timeout_s=_WAIT_S, what="events in the store")
-        if stored != self._sent:
-            raise RuntimeError(f"{stored} events in the store, {self._sent} were sent")
+        all_stored(self._store, self._sent, timeout_s=_WAIT_S)
 
 
 def run(plan: Plan, root: Path) -> Report:
@@ -172,7 +175,8 @@ def run(plan: Plan, root: Path) -> Report:
                 Result("C6", f"backlog summarised, workers: {workers}", rate, "events per s")
             )
         for contexts in plan.growth:
-            results += _grown(contexts, road.cost(plan.uploads // 2, contexts))
+            # every context at least once, or the series would not be there
+            results += _grown(road.cost(max(plan.uploads // 2, contexts), contexts))
     return Report("scale", results)
 
 
@@ -189,19 +193,29 @@ def _whole(cost: Cost, idle: dict[str, float]) -> list[Result]:
         Result("C6", "events per segment", cost.events / cost.segments, "events"),
         Result("C6", "summarise per segment", 1e3 * summarising / cost.segments, "CPU-ms"),
         *(
+            Result("C6", f"topic {name}", size / cost.events, "bytes per event")
+            for name, size in cost.topic_bytes.items()
+        ),
+        *(
             Result("C6", f"idle: {name}", 60 * seconds, "CPU-s per minute")
             for name, seconds in sorted(idle.items())
         ),
     ]
 
 
-def _grown(contexts: int, cost: Cost) -> list[Result]:
-    series = contexts * METRICS
+def _grown(cost: Cost) -> list[Result]:
+    series = cost.series
     biggest = max(mb for name, mb in cost.rss_mb.items() if name.startswith("summarise"))
     return [
         Result("C6", f"server at {series:,} series", cost.server, _CPU_UNIT, None, cost.events),
         Result("C6", f"memory of a summarise worker at {series:,} series", biggest, "MB"),
         Result("C6", f"memory of decide at {series:,} series", cost.rss_mb["decide-0"], "MB"),
+        Result(
+            "C6",
+            f"topic windows at {series:,} series",
+            cost.topic_bytes[WINDOWS] / cost.events,
+            "bytes per event",
+        ),
     ]
 
 
