@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from streams.log.base import Append, EmbeddedLog, Log
 from streams.summarise import DeadLetter
+from streams.usable import check_usable
 from wire.errors import PermanentError
 from wire.segment import Kind, decode
 
@@ -202,7 +203,7 @@ def replay_requested(letters: DeadLetters, log: EmbeddedLog) -> int:
 def append_once(notes: Notes, request: Request, log: Log) -> None:
     """Append mended bytes unless they lie in the log since the first try, and note it.
 
-    Raises PermanentError ``segment_undecodable`` before anything is written.
+    Raises what `entry_of` raises, before anything is written.
     """
     entry = entry_of(request.partition, request.payload)
     if request.tried_from is None:
@@ -213,8 +214,12 @@ def append_once(notes: Notes, request: Request, log: Log) -> None:
 
 
 def entry_of(partition: int, payload: bytes) -> Append:
-    """A mended segment as a record. Raises PermanentError ``segment_undecodable``."""
+    """A mended segment as a record, if the stages will take it: else it would be buried again.
+
+    Raises PermanentError ``segment_undecodable``, ``segment_inconsistent``.
+    """
     segment = decode(payload)
+    check_usable(segment)
     ids = segment.uploads["batch_id"].tobytes() if segment.kind is Kind.TELEMETRY else b""
     return Append(partition, payload, segment.arrived_ms, ids)
 

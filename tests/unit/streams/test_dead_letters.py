@@ -1,17 +1,19 @@
 """What could not be read is kept, limited, and replayed once; nothing is lost on the way."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from holdfast import dead_letters_command as command
 from streams.dead_letters import DeadLetters, replay_requested
 from streams.local_worker import LocalWorker, WorkerSettings
 from streams.log.base import Append
 from streams.log.memory import MemoryLog
 from streams.state import StateStore
-from tests.fakes.segments import START_MS, WINDOW_MS, appends
+from tests.fakes.segments import START_MS, WINDOW_MS, appends, telemetry
 from tests.unit.streams.test_stages import MemorySink
 from wire.errors import PermanentError, TransientError
 from wire.segment import Kind, Segment, encode
@@ -194,6 +196,32 @@ def test_bytes_that_cannot_be_read_are_never_appended(node: Node) -> None:
     assert node.log.end(0) == end
     assert node.letters.requested() == []
     assert node.letters.waiting(0) == 1
+
+
+def test_a_letter_that_cannot_be_counted_is_refused_and_taken_once_it_can(node: Node) -> None:
+    good = telemetry(np.random.default_rng(9), START_MS + 500)
+    bad = encode(replace(good, uploads=good.uploads | {"context": good.uploads["context"] + 4}))
+    fill(node.log)
+    node.log.append([Append(0, bad, START_MS)])
+    node.settle()
+    node.close_windows(20)
+    end, before = node.log.end(0), node.count("aggregated")
+
+    as_it_is = command.replay(node.letters, None)
+    ask(node, [bad])  # whoever asks otherwise is refused as well
+    node.settle()
+
+    assert as_it_is["requested"] == 0
+    assert [r["code"] for r in as_it_is["refused"]] == ["segment_inconsistent"]  # type: ignore[attr-defined]
+    assert node.log.end(0) == end
+    assert node.letters.waiting(0) == 1
+
+    ask(node, [encode(good)])
+    node.settle()
+    node.close_windows(30)
+
+    assert node.letters.waiting(0) == 0
+    assert node.count("aggregated") == before + 100
 
 
 def test_letters_of_an_older_node_are_read(tmp_path: Path) -> None:
