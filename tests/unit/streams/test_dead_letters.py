@@ -200,7 +200,7 @@ def test_bytes_that_cannot_be_read_are_never_appended(node: Node) -> None:
 
 def test_a_letter_that_cannot_be_counted_is_refused_and_taken_once_it_can(node: Node) -> None:
     good = telemetry(np.random.default_rng(9), START_MS + 500)
-    bad = encode(replace(good, uploads=good.uploads | {"context": good.uploads["context"] + 4}))
+    bad = encode(replace(good, uploads=dict(good.uploads, context=good.uploads["context"] + 4)))
     fill(node.log)
     node.log.append([Append(0, bad, START_MS)])
     node.settle()
