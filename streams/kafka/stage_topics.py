@@ -183,7 +183,7 @@ async def read_range(
             except OffsetOutOfRangeError as error:
                 raise trimmed(partition, at, await _there(reader.first())) from error
             for record in found:
-                yield record.offset, record.value
+                yield record.offset, record.value or b""  # none: like every other unreadable one
             at = found[-1].offset + 1 if found else end
     finally:
         await reader.close()

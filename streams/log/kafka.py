@@ -121,7 +121,7 @@ class _Parts:
         whole = list(range(offset, offset + len(found)))
         # transactions and compaction would leave gaps; this topic has neither
         assert offsets == whole, f"partition {partition} has gaps after {offset}"  # noqa: S101
-        return [Record(partition, record.offset, record.value) for record in found]
+        return [Record(partition, r.offset, r.value or b"") for r in found]
 
     async def trim(self, partition: int, before: int) -> None:
         start, end = await self.bounds(partition)
