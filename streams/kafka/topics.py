@@ -51,6 +51,14 @@ TOPICS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How many partitions a topic has, and how many of them have no leader now."""
+
+    partitions: int
+    leaderless: int
+
+
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
     """How many partitions this topic has."""
     return settings.partitions if topic.is_partitioned else 1
@@ -81,9 +89,10 @@ async def ensure_topics(settings: KafkaSettings) -> None:
     """Make the topics that are missing and check the partition counts of those that are there.
 
     What exists is not changed: its retention and replication may have been set by an operator.
-    Raises TransientError ``kafka_away``; PermanentError ``topic_missing`` if they may not be made,
-    ``topic_refused`` if the broker does not make one, ``topic_partitions_differ``, and what
-    `check_access` raises if the broker does not let us in.
+    Returns once every partition has a leader. Raises TransientError ``kafka_away``, also if one
+    has none for 10 s; PermanentError ``topic_missing`` if they may not be made, ``topic_refused``
+    if the broker does not make one, ``topic_partitions_differ``, and what `check_access` raises if
+    the broker does not let us in.
     """
     client = admin(settings, "holdfast-topics")
     try:
@@ -93,15 +102,16 @@ async def ensure_topics(settings: KafkaSettings) -> None:
             missing = [t for t in TOPICS if settings.topic(t.name) not in there]
             if missing and not settings.create_topics:
                 raise _missing(settings, missing)
+            _check_partitions(settings, there)
             if missing:
                 await _create(client, settings, missing)
-                there = await _all_there(client, settings)
+            if not _is_complete(settings, there):
+                _check_partitions(settings, await _all_there(client, settings))
     except (KafkaError, TimeoutError) as error:
         await check_access(settings)
         raise away(error) from error
     finally:
         await client.close()
-    _check_partitions(settings, there)
 
 
 async def retention_of(settings: KafkaSettings, name: str) -> int | None:
@@ -124,13 +134,17 @@ async def retention_of(settings: KafkaSettings, name: str) -> int | None:
     return kept_ms if kept_ms >= 0 else None
 
 
-async def _there(client: AIOKafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
-    """Topic -> partitions that have a leader, of those that exist. Asking makes no topic."""
+async def _there(
+    client: AIOKafkaAdminClient, settings: KafkaSettings
+) -> dict[str, _Standing | None]:
+    """The topics that exist; None: the broker asked cannot tell now. Asking makes no topic."""
     ours = {settings.topic(topic.name) for topic in TOPICS}
     named = sorted(ours & set(await client.list_topics()))
     found = await client.describe_topics(named) if named else []
-    return {
-        topic["topic"]: sum(partition["leader"] >= 0 for partition in topic["partitions"])
+    return dict.fromkeys(named) | {
+        topic["topic"]: _Standing(
+            len(topic["partitions"]), sum(p["leader"] < 0 for p in topic["partitions"])
+        )
         for topic in found
         if not topic["error_code"]
     }
@@ -162,27 +176,42 @@ async def _create(
         raise PermanentError("topic_refused", detail.strip(), field="kafka_replication")
 
 
-async def _all_there(client: AIOKafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
+async def _all_there(
+    client: AIOKafkaAdminClient, settings: KafkaSettings
+) -> dict[str, _Standing | None]:
     """Wait until every topic has a leader for each partition."""
-    there: dict[str, int] = {}
     for _ in range(_APPEAR_LOOKS):
         there = await _there(client, settings)
-        if all(there.get(settings.topic(t.name), 0) >= partitions_of(t, settings) for t in TOPICS):
+        if _is_complete(settings, there):
             return there
         await asyncio.sleep(_LOOK_S)
     raise TimeoutError
 
 
-def _check_partitions(settings: KafkaSettings, there: Mapping[str, int]) -> None:
+def _is_complete(settings: KafkaSettings, there: Mapping[str, _Standing | None]) -> bool:
+    """Whether every topic is there, with a leader for each of its partitions."""
+    for topic in TOPICS:
+        stands = there.get(settings.topic(topic.name))
+        if (
+            stands is None
+            or stands.leaderless
+            or stands.partitions < partitions_of(topic, settings)
+        ):
+            return False
+    return True
+
+
+def _check_partitions(settings: KafkaSettings, there: Mapping[str, _Standing | None]) -> None:
     for topic in TOPICS:
         name, wanted = settings.topic(topic.name), partitions_of(topic, settings)
-        stands = there[name]
-        if stands != wanted:
+        stands = there.get(name)
+        if stands is not None and stands.partitions != wanted:
             raise PermanentError(
                 "topic_partitions_differ",
-                f"{name} has {stands} partitions, not {wanted}; changing it is a migration",
+                f"{name} has {stands.partitions} partitions, not {wanted};"
+                " changing it is a migration",
                 field="partitions",
-                accepted=str(stands),
+                accepted=str(stands.partitions),
             )
 
 

@@ -2,17 +2,24 @@
 
 import asyncio
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from bench.broker import BrokerUnavailableError, Cluster
+from streams.kafka import topics
 from streams.kafka.broker import KafkaSettings
-from streams.kafka.topics import ensure_topics
+from streams.kafka.topics import TELEMETRY, ensure_topics
 from streams.log.base import Append
 from streams.log.kafka import KafkaLog
+from tests.fakes.node_world import until
 from tests.kafka_fixtures import without_broker
-from wire.errors import TransientError
+from wire.errors import PermanentError, TransientError
 
 
 def appended(
@@ -55,6 +62,47 @@ def test_a_broker_of_three_may_die_and_no_append_is_lost_or_doubled(tmp_path: Pa
     try:
         with Cluster(tmp_path / "three", 3) as cluster:
             check(cluster)
+    except BrokerUnavailableError as error:
+        without_broker(error)
+
+
+async def leaderless(settings: KafkaSettings) -> int:
+    """Partitions of telemetry that have no leader now; -1: a broker that died was asked."""
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    try:
+        await client.start()
+        (found,) = await client.describe_topics([settings.topic(TELEMETRY)])
+        return sum(partition["leader"] < 0 for partition in found["partitions"])
+    except KafkaError:
+        return -1
+    finally:
+        await client.close()
+
+
+@pytest.mark.slow
+def test_a_start_while_a_partition_has_no_leader_waits_and_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        with Cluster(tmp_path / "three", 3) as cluster:
+            settings = KafkaSettings(cluster.bootstrap, prefix="start", partitions=3)
+            asyncio.run(ensure_topics(settings))
+            cluster.kill(2)
+            until(lambda: asyncio.run(leaderless(settings)) == 1, "the loss is not seen")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(topics, "_APPEAR_LOOKS", 3)
+                with pytest.raises(TransientError, match="kafka_away"):
+                    asyncio.run(ensure_topics(settings))
+            with pytest.raises(PermanentError, match="topic_partitions_differ"):
+                asyncio.run(ensure_topics(replace(settings, partitions=2)))
+            with ThreadPoolExecutor(1) as thread:
+                starting = thread.submit(asyncio.run, ensure_topics(settings))
+                time.sleep(0.5)
+                assert not starting.done()
+                cluster.restart(2)
+                starting.result()
+            until(lambda: asyncio.run(leaderless(settings)) == 0, "a leader is missing")
     except BrokerUnavailableError as error:
         without_broker(error)
 
