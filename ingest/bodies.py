@@ -66,12 +66,17 @@ def check_wire_size(size: int, limits: BodyLimits) -> None:
         )
 
 
+def _trusted_bytes(limits: BodyLimits) -> int:
+    """A body that unfolds to no more needs no further look."""
+    return min(limits.ratio_from_bytes, limits.decoded_bytes_max)
+
+
 def _gzip(body: bytes, limits: BodyLimits) -> bytes:
     """All members of the stream, one after the other."""
     try:
         first = zlib.decompressobj(_GZIP_WBITS)
         piece = first.decompress(body, _SMALL)
-        if first.eof and not first.unused_data and len(piece) <= limits.decoded_bytes_max:
+        if first.eof and not first.unused_data and len(piece) <= _trusted_bytes(limits):
             return piece
     except zlib.error as error:
         raise _broken("gzip") from error
@@ -101,8 +106,7 @@ def _zstd(body: bytes, limits: BodyLimits) -> bytes:
     unfolded = _Unfolded(len(body), limits)
     at = 0
     try:
-        trusted = min(limits.ratio_from_bytes, limits.decoded_bytes_max)
-        if 0 < zstandard.frame_content_size(body) <= trusted:
+        if 0 < zstandard.frame_content_size(body) <= _trusted_bytes(limits):
             small = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
             with contextlib.suppress(zstandard.ZstdError):  # several frames, or broken: see below
                 return small.decompress(body, allow_extra_data=False)

@@ -171,10 +171,7 @@ class RequestReader:
         """The upload of a request that has come whole. Raises PermanentError."""
         app_id = self._keys.app_of(headers.token)
         encoding = upload_encoding(headers.content_type)
-        check_wire_size(len(body), self._limits.body)
-        if headers.encoding not in ("", "identity"):
-            body = decompress(body, headers.encoding, self._limits.body)
-        return Sent(encoding, body, app_id)
+        return Sent(encoding, decompress(body, headers.encoding, self._limits.body), app_id)
 
     async def _body(self, receive: Receive, length: int) -> bytes:
         message = await receive()

@@ -105,7 +105,8 @@ class Receiver:
     async def run(self) -> None:
         """Commit group after group until `stop`; what waits then is still written."""
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "ingest-commit") as thread:
+        thread = ThreadPoolExecutor(1, "ingest-commit")
+        try:
             while not self._stopping or self._waiting or self._tick_due:
                 if not (self._waiting or self._tick_due):
                     self._arrival.clear()
@@ -117,6 +118,9 @@ class Receiver:
                     thread, self._commit, [sent for sent, _ in group], early, with_tick
                 )
                 self._answer(group, outcomes)
+        finally:
+            # cancelled in an append that hangs: the loop must not wait for it, nor its answers
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def announce_drain(self) -> None:
         """Be unready from now on, and still take what comes."""

@@ -105,6 +105,9 @@ async def serve(
             await asyncio.wait_for(committing, settings.drain_s)
         except TimeoutError:  # the log does not answer: what waits got no receipt and comes again
             _log.warning("drain_cut_short")
+            for connection in list(http.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)  # their ends are told in the loop's next turn
         listener.close()
 
 

@@ -67,13 +67,18 @@ class UploadProtocol(HttpToolsProtocol):
         """Take the short way if nothing else is under way on this connection."""
         if self._is_answering:
             self._later += data  # pipelined: in its turn
+            self.flow.pause_reading()  # and no more than that: it lies outside admission
             return
         if self._is_idle():
             plain = plain_request(data)
             if plain is not None and self._take(*plain):
                 return
-        self._is_between = False
         super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """The parser is inside a request, also if its end has not been read yet."""
+        self._is_between = False
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
         """The parser stands between requests again."""
@@ -133,6 +138,7 @@ class UploadProtocol(HttpToolsProtocol):
             self._look_for_idleness_in(self.timeout_keep_alive)
         if self._later:
             data, self._later = self._later, b""
+            self.flow.resume_reading()
             self.data_received(data)
 
     def timeout_keep_alive_handler(self) -> None:

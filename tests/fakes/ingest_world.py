@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +155,7 @@ class Running:
     keys: KeyFile
     receiver: Receiver
     declared: Declared
+    stop: Callable[[], None]
 
 
 @contextmanager
@@ -207,7 +208,11 @@ def running(
     host = "127.0.0.1"
     http, grpc = f"http://{host}:{ports.http}", f"{host}:{ports.grpc}"
     try:
-        yield Running(http, grpc, key, keys, receiver, declared)
+
+        def ask_to_stop() -> None:
+            loop.call_soon_threadsafe(stop.set)
+
+        yield Running(http, grpc, key, keys, receiver, declared, ask_to_stop)
     finally:
         if thread.is_alive():
             loop.call_soon_threadsafe(stop.set)

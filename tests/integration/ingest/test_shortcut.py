@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.serve import ServeSettings
 from ingest.shortcut import plain_request
 from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import Running, StallingLog, running, upload
+from tests.fakes.node_world import until
 from wire.pb import telemetry_pb2
 
 
@@ -119,18 +121,80 @@ def test_an_upload_whose_phone_hung_up_is_kept_all_the_same(tmp_path: Path) -> N
 
 def test_an_answer_that_is_owed_is_given_before_the_server_goes(tmp_path: Path) -> None:
     log = StallingLog()
-    with running(tmp_path, log) as server:
+    with running(tmp_path, log) as server, connect(server) as connection:
         log.gate.clear()
-        connection = connect(server)
         connection.sendall(request(server, upload().SerializeToString()))
-        while not server.receiver.admission.in_flight:
-            pass
-        server.receiver.announce_drain()
+        until(lambda: server.receiver.admission.in_flight == 1, "an upload under way")
+        server.stop()
+        until(lambda: not takes_connections(server), "a closed door")
         log.gate.set()
-        status, _ = answer(connection)
-        connection.close()
 
-    assert status == 200
+        assert answer(connection)[0] == 200
+        assert connection.recv(1) == b""
+
+
+def test_a_log_that_hangs_does_not_hold_up_the_drain(tmp_path: Path) -> None:
+    log = StallingLog()
+    brief = ServeSettings(http_port=0, grpc_port=0, unready_s=0.05, drain_s=1.0)
+    with running(tmp_path, log, settings=brief) as server, connect(server) as connection:
+        log.gate.clear()
+        connection.sendall(request(server, upload().SerializeToString()))
+        until(lambda: server.receiver.admission.in_flight == 1, "an upload under way")
+        began_s = time.monotonic()
+        server.stop()
+        until(lambda: connection_ended(connection), "the end")
+    took_s = time.monotonic() - began_s
+    log.gate.set()
+
+    assert took_s < 10
+
+
+def test_who_pipelines_while_an_answer_is_owed_is_not_read_without_end(tmp_path: Path) -> None:
+    log = StallingLog()
+    with running(tmp_path, log) as server, connect(server) as connection:
+        log.gate.clear()
+        one = upload()
+        connection.sendall(request(server, one.SerializeToString()))
+        until(lambda: server.receiver.admission.in_flight == 1, "an upload under way")
+        connection.settimeout(5.0)
+        with pytest.raises(TimeoutError):  # the buffers of the kernel are full, ours is not
+            connection.sendall(bytes(32 << 20))
+        log.gate.set()
+        connection.settimeout(10)
+
+        assert batch_of(answer(connection)[1]) == one.batch_id
+
+
+def test_a_body_that_follows_an_early_answer_is_no_request(server: Running) -> None:
+    """A proxy that pipelines sees the body of the second request where a request might be seen."""
+    smuggled = request(server, upload().SerializeToString())
+    head = f"POST /nope HTTP/1.1\r\nHost: h\r\nContent-Length: {len(smuggled)}\r\n\r\n"
+    last = upload()
+    with connect(server) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n" + head.encode())
+        assert [answer(connection)[0] for _ in range(2)] == [200, 404]
+        connection.sendall(smuggled)
+        connection.sendall(request(server, last.SerializeToString()))
+
+        assert batch_of(answer(connection)[1]) == last.batch_id
+
+
+def takes_connections(server: Running) -> bool:
+    try:
+        connect(server).close()
+    except OSError:
+        return False
+    return True
+
+
+def connection_ended(connection: socket.socket) -> bool:
+    connection.settimeout(0.1)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
 
 
 HEAD = b"POST /v1/telemetry HTTP/1.1\r\nHost: h\r\n"
