@@ -2,15 +2,18 @@
 
 A state is a manifest that names its parts by digest. Parts are written first, the manifest last;
 nothing that a newest manifest names is ever overwritten, so a writer that dies in between leaves
-the older state whole. Each writer has keys of its own: one that was thought dead cannot spoil the
-state of its successor. What nobody names any more is deleted.
+the older state whole. Each writer has keys of its own, and new ones after each `read`: neither one
+that was thought dead nor what it deletes late can spoil the state of its successor, even where
+that one was its predecessor, too. What nobody names any more is deleted.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
@@ -48,7 +51,8 @@ class Saved:
 class StateTopic:
     """One writer's view of a compacted topic of one partition. Lives in one event loop.
 
-    `writer` must be unique to this life of this process. Call `read` before the first `write`.
+    `writer` must be unique to this life of this process. Call `read` before the first `write`, and
+    whenever another may have written since.
     """
 
     def __init__(self, settings: KafkaSettings, topic: str, *, writer: str) -> None:
@@ -57,8 +61,9 @@ class StateTopic:
         self._writer = writer
         self._appender = Appender(settings, f"holdfast-{topic}")
         self._sequence = 0
-        self._own: dict[str, int] = {}  # digest -> chunk count, of the parts that stand
-        self._foreign: list[bytes] = []  # keys of other writers, as `read` found them
+        self._generation = 0  # of our keys
+        self._own: set[bytes] = set()  # keys of this generation whose values stand
+        self._standing: set[bytes] = set()  # keys of anybody whose values may stand
 
     @classmethod
     async def opened(
@@ -72,7 +77,8 @@ class StateTopic:
         """The whole state with the highest position; None if there is none. Raises KafkaError."""
         records = await self._records()
         keys = {raw: msgspec.msgpack.decode(raw, type=_Key) for raw in records}
-        self._foreign = [raw for raw, key in keys.items() if key.writer != self._writer]
+        self._begin_generation()
+        self._standing |= records.keys()
         found: list[tuple[int, int, dict[str, bytes]]] = []
         for raw, key in keys.items():
             if key.name == _MANIFEST:
@@ -88,27 +94,20 @@ class StateTopic:
     async def write(self, parts: Mapping[str, bytes], *, position: int) -> None:
         """Make a state durable; parts that did not change are not sent again.
 
-        `position` must not fall. Raises KafkaError: then the older state stands.
+        `position` must not fall. Raises KafkaError: then the older state stands, or this one.
         """
         digests = {name: digest_of(part).hex() for name, part in parts.items()}
-        contents = {digests[name]: part for name, part in parts.items()}
-        counts = {digest: _count(part) for digest, part in contents.items()}
-        new = [
-            Outgoing(
-                0, contents[digest][i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES], self._key(digest, i)
-            )
-            for digest in contents.keys() - self._own.keys()
-            for i in range(counts[digest])
-        ]
-        if new:
-            await self._appender.append(self._topic, new)
-        named = {name: (digest, counts[digest]) for name, digest in digests.items()}
+        named = {name: (digests[name], _count(part)) for name, part in parts.items()}
+        chunks = {
+            self._key(digests[name], i): part[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES]
+            for name, part in parts.items()
+            for i in range(_count(part))
+        }
+        await self._put({key: chunks[key] for key in chunks.keys() - self._own})
         self._sequence += 1
         manifest = msgspec.msgpack.encode(_Manifest(position, self._sequence, named))
-        await self._appender.append(self._topic, [Outgoing(0, manifest, self._key(_MANIFEST))])
-        left = {digest: n for digest, n in self._own.items() if digest not in counts}
-        self._own = counts
-        await self._delete(left)
+        await self._put({self._key(_MANIFEST): manifest})
+        await self._delete(self._standing - chunks.keys() - {self._key(_MANIFEST)})
 
     async def close(self) -> None:
         """Disconnect."""
@@ -129,15 +128,30 @@ class StateTopic:
         finally:
             await reader.close()
 
-    async def _delete(self, left: Mapping[str, int]) -> None:
-        gone = [self._key(digest, i) for digest, count in left.items() for i in range(count)]
-        gone += self._foreign
-        self._foreign = []
-        if gone:
+    async def _put(self, values: Mapping[bytes, bytes]) -> None:
+        self._standing |= values.keys()  # even if no answer comes
+        if values:
+            outgoing = [Outgoing(0, value, key) for key, value in values.items()]
+            await self._appender.append(self._topic, outgoing)
+        self._own |= values.keys()
+
+    async def _delete(self, gone: set[bytes]) -> None:
+        if not gone:
+            return
+        try:
             await self._appender.append(self._topic, [Outgoing(0, None, key) for key in gone])
+        except (KafkaError, asyncio.CancelledError):
+            self._begin_generation()  # it may still arrive, so no key of it is used again
+            raise
+        self._own -= gone
+        self._standing -= gone
+
+    def _begin_generation(self) -> None:
+        self._generation += 1
+        self._own = set()
 
     def _key(self, name: str, index: int = 0) -> bytes:
-        return msgspec.msgpack.encode(_Key(self._writer, name, index))
+        return msgspec.msgpack.encode(_Key(f"{self._writer}.{self._generation}", name, index))
 
 
 def _count(part: bytes) -> int:

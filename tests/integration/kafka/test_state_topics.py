@@ -134,10 +134,128 @@ def test_after_a_take_over_only_the_new_writers_keys_stand(settings: KafkaSettin
             await topic.write({"a": b"%d" % position, "b": b"same"}, position=position)
             await topic.close()
 
-        newest = dict(await records(settings))
-        assert sum(value is not None for value in newest.values()) == 3  # two parts, a manifest
+        assert len(await standing(settings)) == 3  # two parts, a manifest
 
     run(work)
+
+
+def test_a_writer_that_takes_over_from_its_successor_leaves_a_whole_state(
+    settings: KafkaSettings,
+) -> None:
+    async def work() -> None:
+        first, _ = await opened(settings)
+        await first.write({"same": b"s", "moves": b"1"}, position=1)
+        second, _ = await opened(settings)
+        await second.write({"same": b"s", "moves": b"2"}, position=2)
+        await second.close()
+
+        assert await first.read() == Saved(2, {"same": b"s", "moves": b"2"})
+        await first.write({"same": b"s", "moves": b"1"}, position=3)  # both as it once had them
+
+        assert await found(settings) == Saved(3, {"same": b"s", "moves": b"1"})
+        assert len(await standing(settings)) == 3  # two parts, a manifest
+        await first.close()
+
+    run(work)
+
+
+def test_what_a_writer_deletes_late_is_not_what_the_next_one_wrote(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        first, _ = await opened(settings)
+        await first.write({"same": b"s", "moves": b"1"}, position=1)
+        second, _ = await opened(settings)
+        late: list[Outgoing] = []
+        append = Appender.append
+
+        async def holding(self: Appender, name: str, out: list[Outgoing]) -> list[int]:
+            late.extend(r for r in out if r.value is None)
+            return await append(self, name, [r for r in out if r.value is not None])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Appender, "append", holding)
+            await second.write({"same": b"s", "moves": b"2"}, position=2)
+        await first.read()
+        await first.write({"same": b"s", "moves": b"1"}, position=3)
+
+        await second._appender.append(settings.topic(DECIDE_STATE), late)
+
+        assert late
+        assert await found(settings) == Saved(3, {"same": b"s", "moves": b"1"})
+        await first.close()
+        await second.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3], ids=["parts", "manifest", "deletion"])
+def test_a_write_that_failed_leaves_nothing_behind_once_one_has_succeeded(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """The records are durable and only the answer is lost: the worst that a failure can do."""
+
+    async def work() -> None:
+        topic, _ = await opened(settings)
+        await topic.write({"a": b"1"}, position=1)
+        calls = 0
+        append = Appender.append
+
+        async def unanswered(self: Appender, name: str, out: list[Outgoing]) -> list[int]:
+            nonlocal calls
+            calls += 1
+            offsets = await append(self, name, out)
+            if calls == failing:
+                raise KafkaError("away")
+            return offsets
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Appender, "append", unanswered)
+            with pytest.raises(KafkaError):
+                await topic.write({"a": b"2"}, position=2)
+
+        await topic.write({"a": b"1"}, position=3)
+
+        assert await found(settings) == Saved(3, {"a": b"1"})
+        assert len(await standing(settings)) == 2  # a part, a manifest
+        await topic.close()
+
+    run(work)
+
+
+def test_a_deletion_that_arrives_late_takes_nothing_that_was_written_since(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        topic, _ = await opened(settings)
+        await topic.write({"a": b"1"}, position=1)
+        late: list[Outgoing] = []
+        append = Appender.append
+
+        async def away(self: Appender, name: str, out: list[Outgoing]) -> list[int]:
+            late.extend(r for r in out if r.value is None)
+            if late:
+                raise KafkaError("away")
+            return await append(self, name, out)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Appender, "append", away)
+            with pytest.raises(KafkaError):
+                await topic.write({"a": b"2"}, position=2)
+        await topic.write({"a": b"1"}, position=3)
+
+        await topic._appender.append(settings.topic(DECIDE_STATE), late)
+
+        assert await found(settings) == Saved(3, {"a": b"1"})
+        await topic.close()
+
+    run(work)
+
+
+async def standing(settings: KafkaSettings) -> set[bytes]:
+    """Keys that have a value."""
+    newest = dict(await records(settings))
+    return {key for key, value in newest.items() if value is not None}
 
 
 async def records(settings: KafkaSettings) -> list[tuple[bytes, bytes | None]]:
