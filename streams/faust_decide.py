@@ -82,7 +82,10 @@ class Deciding:
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _flushed: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: "asyncio.Task[None] | None" = None
+    _is_flushing: bool = False
     _preparing: "asyncio.Task[_Mine] | None" = None
+    _was_assigned: bool = False
+    _is_stale: bool = False  # another may have decided since `_mine` was read
 
     def prepare(self) -> None:
         """Begin to restore while the group is still being joined; the first record waits for it.
@@ -92,8 +95,13 @@ class Deciding:
         self._preparing = asyncio.create_task(self._resumed())
 
     async def assigned(self, partitions: set[int]) -> None:
-        """Kept state is used again as long as it is a prefix of what comes."""
+        """A new assignment starts from what is durable: another may have decided before it.
+
+        The first one may start from what was prepared for it.
+        """
         self._kept.forget()
+        self._is_stale = self._was_assigned
+        self._was_assigned = True
 
     async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
         """Take a chunk; skip it if it was taken, read what lies before it if that was not."""
@@ -104,7 +112,7 @@ class Deciding:
             await self._preparing
             self._preparing = None
         mine = self._mine
-        if mine is None or offset > mine.next_offset:
+        if mine is None or self._is_stale or offset > mine.next_offset:
             mine = await self._resumed()
             await self._catch_up(mine, offset)
         self._kept.keep(offset, ack)
@@ -123,16 +131,18 @@ class Deciding:
         if self._flushing is None:
             return
         end_ms = self.now_ms() + int(_DRAIN_S * 1000)
-        while self._unflushed() and self.now_ms() < end_ms and not self._flushing.done():
+        while not self._is_drained() and self.now_ms() < end_ms and not self._flushing.done():
             await self._until_flushed()
         self._flushing.cancel()
 
-    def _unflushed(self) -> int:
-        return self._mine.stage.undurable if self._mine is not None else 0
+    def _is_drained(self) -> bool:
+        undurable = self._mine.stage.undurable if self._mine is not None else 0
+        return not undurable and not self._is_flushing
 
     async def _resumed(self) -> _Mine:
-        while self._unflushed():
+        while not self._is_drained():  # or our older state would be saved over what we read
             await self._until_flushed()
+        self._is_stale = False
         parts = await until_there(self.topics.state)
         clocks = {"partitions": self.partitions, "window_ms": self.clocks.window_ms}
         if parts:
@@ -192,6 +202,7 @@ class Deciding:
                 mine = self._mine
                 if mine is None or not mine.stage.undurable:
                     continue
+                self._is_flushing = True
                 captured = await asyncio.to_thread(
                     mine.stage.capture,
                     read_until=mine.next_offset,
@@ -211,6 +222,7 @@ class Deciding:
         self.meter.observe("flush_seconds", (self.now_ms() - began_ms) / 1000)
         self.meter.count("windows_decided", len(captured.batch))
         self.meter.gauge("decided_until_ms", captured.decided_until_ms)
+        self._is_flushing = False
         self._flushed.set()
 
     def _write(self, batch: list[Decided]) -> None:

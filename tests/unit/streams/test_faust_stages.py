@@ -324,8 +324,10 @@ class MemoryState:
     saved: dict[str, bytes] = field(default_factory=dict)
     positions: list[int] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     async def state(self) -> dict[str, bytes]:
+        self.calls.append("state")
         return dict(self.saved)
 
     async def first(self) -> int:
@@ -339,6 +341,7 @@ class MemoryState:
         self.verdicts += verdicts
 
     async def save(self, parts: dict[str, bytes], *, position: int) -> None:
+        self.calls.append("save")
         self.saved = dict(parts)
         self.positions.append(position)
 
@@ -432,6 +435,61 @@ def test_a_decider_that_prepared_while_another_was_active_goes_on_from_the_other
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
 
 
+def test_a_decider_that_lost_its_partition_unawares_goes_on_from_the_others_state() -> None:
+    """The other made its state durable and was killed before Faust committed its offsets."""
+    chunks, rows, _ = windows_topic()
+    topics, sink = MemoryState(chunks), MemorySink()
+    half, more = 2 * len(chunks) // 3, 5 * len(chunks) // 6
+
+    async def work() -> None:
+        ours = deciding(topics, sink)
+        await ours.assigned({0})
+        for o in range(half):
+            await ours.take(0, o, chunks[o], lambda: None)
+        await until(ours._is_drained)
+        before = topics.positions[-1]
+        await decided(deciding(topics, sink), chunks, range(half, more))
+        assert topics.positions[-1] > before
+
+        await ours.assigned({0})
+        await ours.take(0, before, chunks[before], lambda: None)
+        assert topics.calls[-1] == "state"
+        await decided(ours, chunks, range(before + 1, len(chunks)))
+
+    asyncio.run(work())
+
+    assert topics.positions == sorted(topics.positions)
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+
+
+def test_a_decider_reads_the_durable_state_after_its_own_last_save(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a state that is on its way would be written over what was read."""
+    monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.01)
+    chunks, rows, _ = windows_topic()
+    topics, sink = MemoryState(chunks), MemorySink()
+    calls = topics.calls
+
+    async def work() -> None:
+        stage = deciding(topics, sink)
+        await stage.assigned({0})
+        sink.failures = 20
+        at = 0
+        while sink.failures == 20:  # until a flush is under way
+            await stage.take(0, at, chunks[at], lambda: None)
+            await asyncio.sleep(0.01)
+            at += 1
+        assert calls == ["state"]
+        await stage.assigned({0})
+        await decided(stage, chunks, range(at - 1, len(chunks)))
+
+    asyncio.run(work())
+
+    assert calls[:3] == ["state", "save", "state"]
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+
+
 def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -445,7 +503,8 @@ def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
     async def bring() -> None:
         for o, chunk in enumerate(chunks):
             await stage.take(0, o, chunk, lambda: None)
-            waiting.append(stage._unflushed())
+            assert stage._mine is not None
+            waiting.append(stage._mine.stage.undurable)
         await stage.close()
 
     asyncio.run(bring())
