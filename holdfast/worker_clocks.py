@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from aiokafka.errors import KafkaError
 
-from streams.kafka.broker import KafkaSettings, away
+from streams.kafka.broker import KafkaSettings, failure
 from streams.kafka.compacted import StateTopic
 from streams.kafka.topics import ACT_STATE
 from streams.stage_summarise import Clocks
@@ -25,12 +25,15 @@ def unpacked(body: bytes) -> Clocks:
 
 
 async def clocks_of(kafka: KafkaSettings) -> Clocks | None:
-    """What act has pinned; None before the first desired state. Raises TransientError."""
+    """What act has pinned; None before the first desired state.
+
+    Raises TransientError ``kafka_away``, PermanentError ``kafka_refused``.
+    """
     topic = StateTopic(kafka, ACT_STATE, writer="reader")
     try:
         saved = await topic.read()
     except (KafkaError, TimeoutError) as error:
-        raise away(error) from error
+        raise failure(error) from error
     finally:
         await topic.close()
     body = saved.parts.get(CLOCKS) if saved is not None else None

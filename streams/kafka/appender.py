@@ -53,7 +53,8 @@ class Appender:
                     sent.add_done_callback(_look_at)  # all may fail, the first is reported
                     waiting.append(sent)
                 return [done.offset for done in await asyncio.gather(*waiting)]
-        except (KafkaError, asyncio.CancelledError):
+        except (KafkaError, asyncio.CancelledError) as error:
+            error.add_note(f"topic {topic}")  # a broker's refusal names none
             self._abandon(sender)
             raise
 

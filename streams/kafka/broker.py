@@ -11,18 +11,57 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    InvalidConfigurationError,
+    InvalidRequestError,
+    InvalidRequiredAcksError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    UnsupportedForMessageFormatError,
+    UnsupportedVersionError,
+)
 
 from streams.kafka.security import Security
-from wire.errors import TransientError
+from wire.errors import PermanentError, TransientError
 
 RECORD_BYTES_MAX: Final = 8 << 20  # a whole commit group of one partition fits, with room
+LETTER_BYTES_MAX: Final = RECORD_BYTES_MAX + (16 << 10)  # a whole record with the letter's headers
 _BATCH_BYTES: Final = 1 << 20  # several segments a batch: a third of the CPU of 16 KiB batches
 _FETCH_BYTES_MAX: Final = 32 << 20  # of all partitions together: bounds a reader's memory
 _REQUEST_MS: Final = 5_000  # a broker that hangs is given up after this, and another one asked
 _BACKOFF_MS: Final = 100
 _METADATA_MS: Final = 30_000  # new brokers are found within this without any error
 AWAY_RETRY_S: Final = 2
+# What no repetition mends: somebody must change a right, a setting or a record. Named one by one:
+# aiokafka's `retriable` is also False for what an outage brings about, such as a timeout, sequence
+# numbers that a broker has lost, or a producer that was given up.
+_REFUSALS: Final = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    InvalidConfigurationError,
+    InvalidRequestError,
+    InvalidRequiredAcksError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+    UnsupportedForMessageFormatError,
+    UnsupportedVersionError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +95,7 @@ def producer(settings: KafkaSettings, client_id: str) -> AIOKafkaProducer:
         acks="all",
         enable_idempotence=True,  # a retry after a lost answer is not written twice
         max_batch_size=_BATCH_BYTES,
-        max_request_size=RECORD_BYTES_MAX,
+        max_request_size=LETTER_BYTES_MAX,  # each topic has its own limit at the broker
         linger_ms=0,  # our caller has grouped already
         request_timeout_ms=_REQUEST_MS,
         retry_backoff_ms=_BACKOFF_MS,
@@ -99,6 +138,18 @@ def away(error: KafkaError | TimeoutError) -> TransientError:
     """What a caller is told when the broker does not answer, or not in time."""
     detail = f"the broker did not answer: {type(error).__name__}"
     return TransientError("kafka_away", detail, retry_after_s=AWAY_RETRY_S)
+
+
+def failure(error: KafkaError | TimeoutError) -> TransientError | PermanentError:
+    """What a worker is told: `away`, or ``kafka_refused`` if to ask again would be for ever."""
+    if not isinstance(error, _REFUSALS):
+        return away(error)
+    notes: list[str] = getattr(error, "__notes__", [])  # which topic
+    return PermanentError(
+        "kafka_refused",
+        "; ".join(["the broker refuses, and will again", str(error), *notes]),
+        accepted="read and write rights on our topics, and max.message.bytes as we make them",
+    )
 
 
 @contextmanager

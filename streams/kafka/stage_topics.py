@@ -1,7 +1,8 @@
 """What each stage reads and writes besides the records that Faust brings it.
 
 Every method may be called again after a TransientError ``kafka_away``: what is written twice has
-the same keys and bytes, and readers drop it. All live in one event loop.
+the same keys and bytes, and readers drop it. What the broker refuses for good is a PermanentError
+``kafka_refused``, which ends the worker. All live in one event loop.
 """
 
 import struct
@@ -15,7 +16,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from analytics.types import Verdict
 from streams.kafka.appender import Appender, Outgoing
-from streams.kafka.broker import KafkaSettings, away
+from streams.kafka.broker import KafkaSettings, failure
 from streams.kafka.chunks import split
 from streams.kafka.compacted import StateTopic
 from streams.kafka.letter_notes import CODE, key_of, news_since
@@ -195,4 +196,4 @@ async def _there(work: Awaitable[_T]) -> _T:
     except OffsetOutOfRangeError:
         raise
     except (KafkaError, TimeoutError) as error:
-        raise away(error) from error
+        raise failure(error) from error

@@ -10,7 +10,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.kafka.access import check_access
-from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings, admin, away, lost_connection
+from streams.kafka.broker import (
+    LETTER_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    KafkaSettings,
+    admin,
+    failure,
+    lost_connection,
+)
 from wire.errors import PermanentError
 
 TELEMETRY: Final = "telemetry"
@@ -67,7 +74,9 @@ def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
 def configuration_of(topic: Topic, settings: KafkaSettings) -> dict[str, str]:
     """The broker's settings of one topic."""
     made = {
-        "max.message.bytes": str(RECORD_BYTES_MAX),
+        "max.message.bytes": str(
+            LETTER_BYTES_MAX if topic.name == DEAD_LETTERS else RECORD_BYTES_MAX
+        ),
         "min.insync.replicas": str(settings.min_insync),
         "unclean.leader.election.enable": "false",  # rather wait than lose what was acknowledged
         # retention counts from the append, whatever clock the record was made by
@@ -91,8 +100,8 @@ async def ensure_topics(settings: KafkaSettings) -> None:
     What exists is not changed: its retention and replication may have been set by an operator.
     Returns once every partition has a leader. Raises TransientError ``kafka_away``, also if one
     has none for 10 s; PermanentError ``topic_missing`` if they may not be made, ``topic_refused``
-    if the broker does not make one, ``topic_partitions_differ``, and what `check_access` raises if
-    the broker does not let us in.
+    if the broker does not make one, ``topic_partitions_differ``, ``kafka_refused``, and what
+    `check_access` raises if the broker does not let us in.
     """
     client = admin(settings, "holdfast-topics")
     try:
@@ -109,7 +118,7 @@ async def ensure_topics(settings: KafkaSettings) -> None:
                 _check_partitions(settings, await _all_there(client, settings))
     except (KafkaError, TimeoutError) as error:
         await check_access(settings)
-        raise away(error) from error
+        raise failure(error) from error
     finally:
         await client.close()
 
@@ -117,7 +126,7 @@ async def ensure_topics(settings: KafkaSettings) -> None:
 async def retention_of(settings: KafkaSettings, name: str) -> int | None:
     """How long the broker keeps a topic's records, in ms; None: for ever, or it does not tell.
 
-    Raises TransientError ``kafka_away``.
+    Raises TransientError ``kafka_away``, PermanentError ``kafka_refused``.
     """
     client = admin(settings, "holdfast-topics")
     wanted = ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {_RETENTION: None})
@@ -126,7 +135,7 @@ async def retention_of(settings: KafkaSettings, name: str) -> int | None:
             await client.start()
             (answer,) = await client.describe_configs([wanted])
     except (KafkaError, TimeoutError) as error:
-        raise away(error) from error
+        raise failure(error) from error
     finally:
         await client.close()
     ((refused, _, _, _, entries),) = answer.resources

@@ -3,20 +3,29 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
+from bench.processes import launched
+from holdfast.config import load
+from holdfast.folder import Folder
 from streams.faust_summarise import Summarising
 from streams.kafka.appender import Appender, Outgoing
-from streams.kafka.broker import KafkaSettings
+from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings
 from streams.kafka.dead_letters import KafkaLetters
 from streams.kafka.stage_topics import SummariseKafka
-from streams.kafka.topics import TELEMETRY, ensure_topics
+from streams.kafka.topics import DEAD_LETTERS, TELEMETRY, ensure_topics
 from streams.letter_limit import LetterLimit
 from streams.log.kafka import KafkaLog
 from streams.ports import NoMeter
 from streams.stage_summarise import Clocks
 from tests.fakes.segments import START_MS, WINDOW_MS
+from tests.integration.kafka.test_letter_limit import prepare
+from wire.errors import PermanentError
 from wire.segment import Kind, Segment, encode
 
 TICK = encode(Segment(Kind.TICK, START_MS, "w0"))
@@ -36,13 +45,30 @@ def log(settings: KafkaSettings) -> Iterator[KafkaLog]:
         yield made
 
 
+def limit(settings: KafkaSettings, name: str, size: int) -> None:
+    """Let a topic take only smaller records, as an operator can."""
+
+    async def work() -> None:
+        client = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+        await client.start()
+        wanted = {"max.message.bytes": str(size)}
+        topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), wanted)
+        await client.alter_configs([topic])
+        await client.close()
+
+    asyncio.run(work())
+
+
 def written(settings: KafkaSettings, *values: bytes | None) -> None:
     """Records as another producer may write them."""
 
     async def work() -> None:
         appender = Appender(settings, "foreign")
-        await appender.append(settings.topic(TELEMETRY), [Outgoing(0, v, b"key") for v in values])
-        await appender.close()
+        records = [Outgoing(0, value, b"key") for value in values]
+        try:
+            await appender.append(settings.topic(TELEMETRY), records)
+        finally:
+            await appender.close()
 
     asyncio.run(work())
 
@@ -74,3 +100,56 @@ def test_a_record_without_a_value_is_buried_and_the_next_is_taken(
         (letter,) = letters.listed()
         assert (letter.offset, letter.code, letter.size_bytes) == (0, "segment_undecodable", 0)
         assert letters.payload(0, 0) == b""
+
+
+def test_the_largest_record_of_another_producer_is_buried(settings: KafkaSettings) -> None:
+    written(settings, bytes(RECORD_BYTES_MAX - 100), TICK)
+
+    taken(settings, 1, TICK)
+
+    with closing(KafkaLetters(settings, name="test")) as letters:
+        assert [x.size_bytes for x in letters.listed()] == [RECORD_BYTES_MAX - 100]
+
+
+def test_telemetry_takes_nothing_larger_than_a_letter_can_hold(settings: KafkaSettings) -> None:
+    with pytest.raises(MessageSizeTooLargeError):
+        written(settings, bytes(RECORD_BYTES_MAX))
+
+
+def test_what_the_broker_refuses_for_good_is_not_tried_again(settings: KafkaSettings) -> None:
+    limit(settings, DEAD_LETTERS, 1_000)
+    written(settings, bytes(2_000), TICK)
+
+    with pytest.raises(PermanentError, match="MessageSizeTooLarge") as caught:
+        taken(settings, 1, TICK)
+
+    assert caught.value.code == "kafka_refused"
+    assert settings.topic(DEAD_LETTERS) in caught.value.detail
+
+
+def test_a_worker_that_the_broker_refuses_ends_with_two(
+    settings: KafkaSettings, tmp_path: Path
+) -> None:
+    asyncio.run(prepare(settings))
+    limit(settings, DEAD_LETTERS, 1_000)
+    written(settings, bytes(2_000), TICK)
+    folder = Folder(tmp_path / "summarise-0")
+    folder.create()
+    own = load(
+        dir=folder.root,
+        worker_id="summarise-0",
+        kafka_bootstrap=settings.bootstrap,
+        kafka_prefix=settings.prefix,
+        partitions=1,
+    )
+    said = tmp_path / "worker.log"
+
+    with said.open("wb") as output:
+        worker = launched(["worker", "--stage", "summarise"], own, output=output, errors=output)
+        try:
+            assert worker.wait(40) == 2
+        finally:
+            worker.kill()
+            worker.wait()
+
+    assert b"kafka_refused" in said.read_bytes()
