@@ -53,6 +53,7 @@ class Acting:
     actor: Actor
     meter: Meter
     topic: str = VERDICTS
+    _is_ours: bool = False
     _next_offset: int = 0
     _is_restored: bool = False  # in this assignment: another worker may have acted before it
     _saved: dict[str, bytes] = field(default_factory=dict)
@@ -61,15 +62,16 @@ class Acting:
     _loop: "asyncio.Task[None] | None" = None
 
     async def assigned(self, partitions: set[int]) -> None:
-        """Act while the partition is ours; a new assignment starts from what is durable."""
+        """Act while the partition is ours; a new assignment starts from what is durable.
+
+        An effect that is being performed ends first: its thread cannot be stopped.
+        """
         self._kept.forget()
         self._is_restored = False
+        self._is_ours = bool(partitions)
         self.check()
-        if not partitions and self._loop is not None:
-            self._loop.cancel()
-            self._loop = None
-        elif partitions and self._loop is None:
-            self._loop = asyncio.create_task(self._act_for_ever())
+        if self._is_ours and (self._loop is None or self._loop.done()):
+            self._loop = asyncio.create_task(self._act_while_ours())
 
     async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
         """Take a verdict on; skip it if it was taken, read what lies before it if that was not."""
@@ -95,10 +97,12 @@ class Acting:
         except TimeoutError:
             _log.warning("effect_cut_short")  # it will be done again, once
 
-    async def _act_for_ever(self) -> None:
+    async def _act_while_ours(self) -> None:
         while True:
             async with self._acting:
                 await self._resume()
+                if not self._is_ours:
+                    return
                 await asyncio.to_thread(self.actor.step)
                 await self._save()
             await asyncio.sleep(_STEP_S)
@@ -110,18 +114,17 @@ class Acting:
 
     async def _resume(self) -> None:
         """Start from what is durable, unless that was done in this assignment."""
-        if self._is_restored:
-            return
-        self._is_restored = True
-        parts = await until_there(self.topics.state)
-        position = parts.get(_POSITION)
-        await asyncio.to_thread(self.actor.restore, parts)
-        if position is None:
-            self._next_offset = await until_there(self.topics.first)
-        else:
-            self._next_offset = msgspec.msgpack.decode(position, type=int)
-        self._saved = {}
-        _log.info("state_resumed", extra={"offset": self._next_offset})
+        while not self._is_restored:  # it may be over before we have read
+            self._is_restored = True
+            parts = await until_there(self.topics.state)
+            position = parts.get(_POSITION)
+            await asyncio.to_thread(self.actor.restore, parts)
+            if position is None:
+                self._next_offset = await until_there(self.topics.first)
+            else:
+                self._next_offset = msgspec.msgpack.decode(position, type=int)
+            self._saved = {}
+            _log.info("state_resumed", extra={"offset": self._next_offset})
 
     async def _catch_up(self, end: int) -> None:
         try:

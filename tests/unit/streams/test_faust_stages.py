@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from analytics.types import Verdict
 from streams.codec import pack
-from streams.faust_act import Acting
 from streams.faust_app import FaustSettings
 from streams.faust_decide import WAITING_MAX, Deciding
 from streams.faust_summarise import Summarising
@@ -511,98 +509,6 @@ def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
 
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
     assert max(waiting) == 2 < WAITING_MAX
-
-
-class MemoryActor:
-    """Counts what it was given; its state is the list of it."""
-
-    def __init__(self) -> None:
-        self.taken: list[str] = []
-        self.steps = 0
-
-    def restore(self, parts: Mapping[str, bytes]) -> None:
-        body = parts.get("taken")
-        self.taken = msgspec.json.decode(body, type=list[str]) if body else []
-
-    def receive(self, verdicts: Sequence[Verdict]) -> None:
-        self.taken += [v.verdict_id for v in verdicts]
-
-    def step(self) -> None:
-        self.steps += 1
-
-    def parts(self) -> dict[str, bytes]:
-        return {"taken": msgspec.json.encode(self.taken)}
-
-
-def test_a_verdict_is_acknowledged_when_the_state_that_holds_it_is_durable() -> None:
-    effects = windows_topic()[2]
-    topics, actor = MemoryState([msgspec.msgpack.encode(v) for v in effects]), MemoryActor()
-    acked: list[tuple[int, int]] = []
-
-    def finished(offset: int) -> None:
-        acked.append((offset, topics.positions[-1]))
-
-    async def act() -> None:
-        stage = Acting(topics, actor, NoMeter())
-        await stage.assigned({0})
-        for o, body in enumerate(topics.log):
-            await stage.take(0, o, body, partial(finished, o))
-        await stage.close()
-
-    asyncio.run(act())
-
-    assert effects
-    assert acked == [(o, o + 1) for o in range(len(effects))]
-    assert actor.taken == [v.verdict_id for v in effects]
-
-
-def test_an_actor_that_takes_over_knows_what_was_taken_and_reads_what_was_passed_over() -> None:
-    effects = windows_topic(seconds=8)[2]
-    bodies = [msgspec.msgpack.encode(v) for v in effects * 3]
-    topics, second = MemoryState(bodies), MemoryActor()
-    last = len(bodies) - 1
-
-    async def act(actor: MemoryActor, offset: int) -> None:
-        stage = Acting(topics, actor, NoMeter())
-        await stage.assigned({0})
-        await stage.take(0, offset, bodies[offset], lambda: None)
-        await stage.close()
-
-    asyncio.run(act(MemoryActor(), 0))
-    asyncio.run(act(second, last))
-
-    assert second.taken == [v.verdict_id for v in effects * 3]
-
-
-def test_who_stands_by_does_not_act() -> None:
-    actor = MemoryActor()
-
-    async def stand_by() -> None:
-        stage = Acting(MemoryState(), actor, NoMeter())
-        await stage.assigned(set())
-        await asyncio.sleep(0.05)
-        await stage.close()
-
-    asyncio.run(stand_by())
-
-    assert actor.steps == 0
-
-
-class BrokenActor(MemoryActor):
-    def step(self) -> None:
-        raise PermanentError("gitops_refused", "no such branch")
-
-
-def test_effects_that_cannot_go_on_end_the_worker() -> None:
-    async def act() -> None:
-        stage = Acting(MemoryState(), BrokenActor(), NoMeter())
-        await stage.assigned({0})
-        while True:
-            await asyncio.sleep(0.01)
-            stage.check()
-
-    with pytest.raises(PermanentError, match="gitops_refused"):
-        asyncio.run(asyncio.wait_for(act(), 5))
 
 
 def test_exactly_once_is_refused_with_the_reason(tmp_path: Path) -> None:
