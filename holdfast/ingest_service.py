@@ -17,6 +17,7 @@ from actions.desired_files import BrokenManifestsError
 from holdfast.clock import wrong_by
 from holdfast.config import Settings
 from holdfast.doors import claim_writer, make_receiver, serve_settings
+from holdfast.farewell import leave, wait_for
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
@@ -71,7 +72,9 @@ class IngestService:
             return 0
         log = KafkaLog(self._kafka, client_id=f"holdfast-{self._settings.writer}")
         control = threading.Thread(
-            target=self._control, args=(partial(loop.call_soon_threadsafe, stop.set),)
+            target=self._control,
+            args=(partial(loop.call_soon_threadsafe, stop.set),),
+            name="control",
         )
         control.start()
         try:
@@ -85,9 +88,9 @@ class IngestService:
             )
         finally:
             self._quit.set()
-            await asyncio.to_thread(control.join, 10.0)
+            await wait_for([control])
             await asyncio.to_thread(log.close)
-        return int(self._failed)
+        return leave([control], int(self._failed))
 
     async def _topics_there(self, stop: asyncio.Event) -> bool:
         while not stop.is_set():

@@ -19,6 +19,7 @@ from actions.desired_files import BrokenManifestsError
 from holdfast.clock import now_ms
 from holdfast.config import Settings, load
 from holdfast.doors import make_receiver, serve_settings
+from holdfast.farewell import leave, wait_for
 from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
 from holdfast.observe import start_logging
@@ -39,7 +40,6 @@ from wire.errors import PermanentError, TransientError
 _log = logging.getLogger("holdfast.service")
 _IDLE_S = 0.02
 _AWAY_S = 0.5
-_FAREWELL_S = 5.0
 
 
 class Service:
@@ -90,14 +90,9 @@ class Service:
         finally:
             self._quit.set()
             self._wake.set()
-            await asyncio.gather(*(asyncio.to_thread(t.join, _FAREWELL_S) for t in threads))
+            await wait_for(threads)
             self._folder.service.unlink(missing_ok=True)
-        if any(thread.is_alive() for thread in threads):
-            # A store or a remote that says nothing holds a thread. What it was about is in the log,
-            # the state and the outbox, and will be done again: leave within the time of a drain.
-            _log.warning("left_while_waiting", extra={"code": "store_unreachable"})
-            os._exit(int(self._failed))
-        return int(self._failed)
+        return leave(threads, int(self._failed))
 
     def _announce(self, ports: Ports) -> None:
         said = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -206,6 +207,31 @@ def test_told_to_stop_it_ends_within_ten_seconds_and_well(doors: Doors) -> None:
     began = time.monotonic()
     assert doors.stop() == 0
     assert time.monotonic() - began < 10
+
+
+def test_told_to_stop_while_git_says_nothing_it_ends_within_ten_seconds_and_well(
+    tmp_path: Path, own_kafka: Cluster, kafka_prefix: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/repository.git"
+        settings = settings_of(tmp_path, own_kafka, kafka_prefix)
+        errors = tmp_path / "errors.log"
+        popen = launch(settings.model_copy(update={"gitops_url": url}), errors)
+        try:
+            assert popen.stdout is not None
+            assert json.loads(popen.stdout.readline())["ready"] is True
+            waiting, _ = silent.accept()
+
+            popen.terminate()
+            assert popen.wait(10) == 0
+        finally:
+            popen.kill()
+            popen.wait()
+            if popen.stdout:
+                popen.stdout.close()
+        waiting.close()  # git, which was left behind, ends
+    assert "left_while_waiting" in errors.read_text()
 
 
 def test_topics_of_another_shape_are_refused_at_the_start(
