@@ -43,10 +43,15 @@ class SummariseTopics(LetterNewsSource, Protocol):
 
 @dataclass(slots=True)
 class _Mine:
-    """A partition of ours: its stage, how far that is durable, and what was not acknowledged."""
+    """A partition of ours: its stage, how far that is durable, and what was not acknowledged.
+
+    `is_behind` if records were not taken because of dead letters. The stage is still right up to
+    where it stands, and read anew it would bury the letters of its open window again.
+    """
 
     stage: PartitionStage
     durable: int
+    is_behind: bool = False
     kept: Kept[Ack] = field(default_factory=Kept)
 
 
@@ -75,15 +80,18 @@ class Summarising:
 
     async def take(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
         """Take a record; skip it if it was taken, read what lies before it if that was not."""
-        if self.letters.is_held(partition):
-            return
         mine = self._partitions.get(partition)
-        if mine is None or offset > mine.stage.next_offset:
+        if self.letters.is_held(partition):
+            if mine is not None:
+                mine.is_behind = True
+            return
+        if mine is None or (offset > mine.stage.next_offset and not mine.is_behind):
             # the first record, or another worker has moved on, or Faust has passed some over
             mine = await self._resumed(partition)
-            await self._catch_up(mine, offset)
-            if mine.stage.next_offset < offset:  # too many dead letters on the way
-                return
+        await self._catch_up(mine, offset)
+        mine.is_behind = mine.stage.next_offset < offset
+        if mine.is_behind:  # too many dead letters on the way
+            return
         mine.kept.keep(offset, ack)
         if offset == mine.stage.next_offset:
             await self._advance(mine, Record(partition, offset, value))

@@ -41,6 +41,7 @@ class MemoryTelemetry:
     failures: int = 0
     reads: list[tuple[int, int]] = field(default_factory=list)
     news: list[LetterNews] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)
 
     def _there(self) -> None:
         if self.failures:
@@ -49,6 +50,7 @@ class MemoryTelemetry:
 
     async def resume(self, partition: int) -> Resume:
         self._there()
+        self.resumed.append(partition)
         mine = [w for w in self.windows if w.closed.partition == partition]
         if not mine:
             return Resume(0)
@@ -261,6 +263,38 @@ def test_a_partition_with_too_many_letters_waits_loudly_and_goes_on_after_a_repl
 
     made = [encode_marker(w.closed) for w in topics.windows if w.closed.partition == 0]
     assert made == straight(bad)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_partition_that_goes_on_after_a_stop_buries_nothing_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad = poisoned(0, {3, 4, 5, 7, 8, 10})
+    topics = MemoryTelemetry(bad)
+    caplog.set_level("INFO")
+
+    async def work() -> None:
+        stage = summarising(topics, letters_max=2)
+        await stage.assigned({0})
+        await bring(stage, bad[:7])
+        await until(lambda: "partition_stopped" in caplog.text)
+        await stage.assigned({0})  # another worker has come; this partition stays
+        for offset in (3, 4, 5):
+            topics.settle(0, offset)
+        await until(lambda: "partition_goes_on" in caplog.text)
+        await bring(stage, bad[11:12])  # it stops again on the way to this one
+        await until(lambda: stage.letters.is_held(0))
+        for offset in (7, 8, 10):
+            topics.settle(0, offset)
+        await until(lambda: not stage.letters.is_held(0))
+        await bring(stage, bad[12:])
+        await stage.close()
+
+    asyncio.run(work())
+
+    assert [d.record.offset for d in topics.dead] == [3, 4, 5, 7, 8, 10]
+    assert topics.resumed == [0]
+    assert [encode_marker(w.closed) for w in topics.windows] == straight(bad)
 
 
 @pytest.mark.usefixtures("quick")
