@@ -1,6 +1,7 @@
 """A TCP proxy on loopback that does to connections what networks do; switched while it runs."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from weakref import WeakSet
 
 _CHUNK_BYTES: Final = 64 * 1024
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
@@ -45,6 +47,7 @@ class FaultProxy:
         self._mode = Mode.PASS
         self._latency_s = 0.0
         self._links: set[_Link] = set()
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()  # of all connections, also torn
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
@@ -83,12 +86,12 @@ class FaultProxy:
         self._loop.run_forever()
         if self._server is not None:
             self._server.close()
-        for link in list(self._links):
-            link.abort()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for writer in list(self._writers):
+            _reset(writer)
         self._loop.run_until_complete(asyncio.sleep(0))  # aborted transports close here
         self._loop.close()
 
@@ -97,6 +100,11 @@ class FaultProxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _accepted(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        self._writers.add(client)
+        with contextlib.suppress(asyncio.CancelledError):  # by `_run`, which closes what is open
+            await self._link(reader, client)
+
+    async def _link(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         await self._open.wait()
         if self._mode is Mode.RESET:
             _reset(client)
@@ -106,6 +114,7 @@ class FaultProxy:
         except OSError:
             _reset(client)  # nobody listens behind: the client is told as if it had dialled itself
             return
+        self._writers.add(server)
         link = _Link(client, server)
         self._links.add(link)
         try:

@@ -1,6 +1,7 @@
 """The proxy's faults, seen from both ends of real connections on loopback."""
 
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -115,6 +116,34 @@ def test_a_blackhole_holds_everything_back_until_it_ends(
     proxy.switch(Mode.PASS)
 
     assert client.recv(64) == b"held"
+
+
+@pytest.mark.parametrize("mode", [Mode.BLACKHOLE, Mode.HALF_OPEN, Mode.LATENCY])
+def test_stopping_in_a_fault_leaves_no_connection_behind(echo: Echo, mode: Mode) -> None:
+    running = FaultProxy(echo.port)
+    running.start()
+    with socket.create_connection(("127.0.0.1", running.port), timeout=5.0) as old:
+        old.sendall(b"x")
+        assert old.recv(64) == b"x"
+        running.switch(mode, latency_s=5.0)
+        with socket.create_connection(("127.0.0.1", running.port), timeout=5.0) as new:
+            for connection in (old, new):
+                connection.sendall(bytes(1 << 20))
+            time.sleep(0.2)
+
+            running.stop()
+
+            del running
+            gc.collect()  # what was left open is told now, and is an error
+            for connection in (old, new):
+                assert ended(connection)
+
+
+def ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(64) == b""
+    except ConnectionError:
+        return True
 
 
 def test_a_server_that_is_away_refuses_through_the_proxy(proxy: FaultProxy, echo: Echo) -> None:
