@@ -17,6 +17,7 @@ from streams.kafka.chunks import Assembler, head_of
 from streams.kafka.stage_topics import MarkerKey
 from streams.kafka.topics import WINDOWS
 from streams.kept import Kept
+from streams.local_worker import write_rows
 from streams.marker_codec import decode_marker
 from streams.partial import Closed
 from streams.ports import Meter, Sink
@@ -227,4 +228,4 @@ class Deciding:
 
     def _write(self, batch: list[Decided]) -> None:
         self._sink = self._sink or self.open_sink()  # the store may be away when we start
-        self._sink.write_many([decided.rows for decided in batch])
+        write_rows(self._sink, batch)

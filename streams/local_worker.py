@@ -5,7 +5,7 @@ in one transaction. A crash in between replays the window: the same rows under t
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -156,9 +156,7 @@ class LocalWorker:
         """Write decided windows in order; the state follows the last one written."""
         if not self._unwritten:
             return
-        rows = [decided.rows for decided in self._unwritten]
-        for first in range(0, len(rows), WRITE_WINDOWS_MAX):
-            self.progress.rows += self._sink.write_many(rows[first : first + WRITE_WINDOWS_MAX])
+        self.progress.rows += write_rows(self._sink, self._unwritten)
         batch, self._unwritten = self._unwritten, []
         for decided in batch:
             self._positions.update(decided.positions)
@@ -186,6 +184,18 @@ class LocalWorker:
         if before:
             ids_past_ms = self.decider.decided_until_ms - self._settings.horizon_ms - SKEW_MS
             self._log.forget_batch_ids(before_ms=ids_past_ms)
+
+
+def write_rows(sink: Sink, batch: Sequence[Decided]) -> int:
+    """Write the rows of any number of windows durably; the number of rows.
+
+    Raises TransientError if the store is away: then some are durable; write all of them again.
+    """
+    rows = [decided.rows for decided in batch]
+    return sum(
+        sink.write_many(rows[first : first + WRITE_WINDOWS_MAX])
+        for first in range(0, len(rows), WRITE_WINDOWS_MAX)
+    )
 
 
 def is_effect(verdict: Verdict) -> bool:

@@ -384,6 +384,7 @@ class MemorySink:
 
     rows: dict[int, bytes] = field(default_factory=dict)
     failures: int = 0
+    handed: list[int] = field(default_factory=list)
 
     def write(self, rows: Mapping[str, Columns]) -> int:
         return self.write_many([rows])
@@ -392,6 +393,7 @@ class MemorySink:
         if self.failures:
             self.failures -= 1
             raise TransientError("store_away", "the store does not answer")
+        self.handed.append(len(windows))
         for rows in windows:
             start_ms = int(np.asarray(rows["ingest_window"]["window_start"])[0])
             self.rows[start_ms] = pack(rows)
@@ -543,6 +545,21 @@ def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
 
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
     assert max(waiting) == 2 < WAITING_MAX
+
+
+def test_a_marker_that_decides_many_windows_hands_the_store_few_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.local_worker.WRITE_WINDOWS_MAX", 2)
+    chunks, rows, _ = windows_topic(seconds=9)  # one partition's markers, then the other's
+    topics, sink = MemoryState(chunks), MemorySink(failures=1)
+    monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.1)
+
+    asyncio.run(decided(deciding(topics, sink), chunks, range(len(chunks))))
+
+    assert len(topics.positions) < len(rows) / 2  # they were flushed together
+    assert max(sink.handed) == 2
+    assert [sink.rows[start] for start in sorted(sink.rows)] == rows
 
 
 def test_exactly_once_is_refused_with_the_reason(tmp_path: Path) -> None:
