@@ -47,8 +47,8 @@ def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int)
     if state.get("format") != FORMAT:
         raise PermanentError(
             "state_format_unknown",
-            f"state.db has format {state.get('format')}, this version reads {FORMAT}",
-            accepted="the version that wrote it; or remove state.db to judge the kept log anew",
+            f"the stages' state has format {state.get('format')}, this version reads {FORMAT}",
+            accepted="the version that wrote it; let it store the whole log, then begin a new one",
         )
     return Decider(
         partitions=partitions,
