@@ -158,6 +158,17 @@ class Running:
     stop: Callable[[], None]
 
 
+def receiver_of(log: Log, declared: Declared, settings: ReceiveSettings | None) -> Receiver:
+    """The one path of uploads over this log."""
+    return Receiver(
+        log=log,
+        desired=declared,
+        now_ms=clock_ms,
+        rng=np.random.default_rng(7),
+        settings=settings or ReceiveSettings(),
+    )
+
+
 @contextmanager
 def running(
     folder: Path,
@@ -173,13 +184,7 @@ def running(
     key = keys.create(APP)
     is_up, made = threading.Event(), list[tuple[Ports, asyncio.AbstractEventLoop, asyncio.Event]]()
     failed: list[BaseException] = []
-    receiver = Receiver(
-        log=log,
-        desired=declared,
-        now_ms=clock_ms,
-        rng=np.random.default_rng(7),
-        settings=receive or ReceiveSettings(),
-    )
+    receiver = receiver_of(log, declared, receive)
 
     async def main() -> None:
         stop = asyncio.Event()
