@@ -21,6 +21,7 @@ _GAUGES: Final[Mapping[Measured, tuple[str, str]]] = {
         "records that could not be read and were not replayed",
     ),
     "partition_stopped": ("holdfast_partition_stopped", "1 while too many dead letters wait"),
+    "markers_waiting": ("holdfast_markers_waiting", "markers that wait for another partition's"),
     "closed_until_ms": ("holdfast_partition_closed_until_ms", "end of the last closed window"),
     "decided_until_ms": ("holdfast_windows_decided_until_ms", "end of the last decided window"),
 }

@@ -55,6 +55,10 @@ class Decider:
             decided.append(self._decide(start_ms))
         return decided
 
+    def waiting(self, partition: int) -> int:
+        """Markers of this partition whose windows wait for another partition."""
+        return len(self._closed.get(partition, ()))
+
     def _next_window(self) -> int | None:
         """Start of the oldest undecided window that every partition is past."""
         queues = [self._closed.get(p) for p in range(self.partitions)]

@@ -181,6 +181,7 @@ class Deciding:
     async def _accept(self, mine: _Mine, marker: Closed, first_offset: int) -> None:
         due = await asyncio.to_thread(mine.stage.take, marker, first_offset=first_offset)
         self.meter.count("markers_taken", partition=str(marker.partition))
+        self.meter.gauge("markers_waiting", mine.stage.waiting)
         if due:
             self._due.set()
 

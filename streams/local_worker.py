@@ -89,12 +89,13 @@ class LocalWorker:
 
         Raises TransientError if the store is away; call again, nothing is lost or done twice.
         Raises PermanentError ``dead_letters_full`` while a partition waits for a replay; call
-        again then too: the others go on, and so does this one once its letters are replayed.
+        again then too: it goes on once its letters are replayed. Until then the others are read
+        only as far as windows wait for them: what cannot be decided yet is in memory.
         """
         self._flush()
         moved = self._replay()
         for partition, summariser in enumerate(self._summarisers):
-            if self._waiting[partition] > self._settings.dead_letters_max:
+            if self._is_full(partition) or (self.decider.waiting(partition) and self._full()):
                 continue
             records = self._log.read(partition, self._next[partition], bytes_max=READ_BYTES_MAX)
             if not records:
@@ -141,10 +142,15 @@ class LocalWorker:
         self._waiting = [self._state.letters.waiting(p) for p in range(self._log.partitions)]
         return True
 
+    def _is_full(self, partition: int) -> bool:
+        return self._waiting[partition] > self._settings.dead_letters_max
+
+    def _full(self) -> list[int]:
+        return [p for p in range(self._log.partitions) if self._is_full(p)]
+
     def _refuse_when_full(self) -> None:
         limit = self._settings.dead_letters_max
-        full = [p for p, waiting in enumerate(self._waiting) if waiting > limit]
-        if full:
+        if full := self._full():
             raise PermanentError(
                 "dead_letters_full",
                 f"partitions {full} have records that cannot be read and wait for a replay",

@@ -14,6 +14,7 @@ Measured = Literal[
     "dead_letters_waiting",
     "partition_stopped",
     "markers_taken",
+    "markers_waiting",
     "windows_decided",
     "decided_until_ms",
     "flush_seconds",

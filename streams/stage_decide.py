@@ -100,6 +100,11 @@ class DecideStage:
         return len(decided)
 
     @property
+    def waiting(self) -> int:
+        """Markers whose windows wait for another partition; all of them are in memory."""
+        return len(self._waiting)
+
+    @property
     def undurable(self) -> int:
         """Windows that were decided and not captured yet."""
         return len(self._batch)

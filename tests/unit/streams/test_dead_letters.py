@@ -25,8 +25,8 @@ POISON = b"\xff poison"
 class Node:
     """A log, a state and a worker that can die; `aggregated` is what the store holds."""
 
-    def __init__(self, folder: Path, *, dead_letters_max: int = 1000) -> None:
-        self.log, self.sink = MemoryLog(1), MemorySink()
+    def __init__(self, folder: Path, *, dead_letters_max: int = 1000, partitions: int = 1) -> None:
+        self.log, self.sink = MemoryLog(partitions), MemorySink()
         self.state = StateStore(folder / "state.db")
         self._settings = WorkerSettings(
             WINDOW_MS, AGE_MS, retention_ms=AGE_MS, dead_letters_max=dead_letters_max
@@ -55,9 +55,12 @@ class Node:
             total += int(np.asarray(table["count"])[is_it].sum())
         return total
 
-    def close_windows(self, second: int) -> None:
+    def tick(self, partition: int, second: int) -> None:
         at_ms = START_MS + second * 1000
-        self.log.append([Append(0, encode(Segment(Kind.TICK, at_ms, "w0")), at_ms)])
+        self.log.append([Append(partition, encode(Segment(Kind.TICK, at_ms, "w0")), at_ms)])
+
+    def close_windows(self, second: int) -> None:
+        self.tick(0, second)
         self.settle()
 
 
@@ -164,6 +167,36 @@ def test_too_many_letters_stop_the_partition_until_they_are_replayed(tmp_path: P
 
     assert node.letters.waiting(0) == 1  # the later one
     assert node.count("aggregated") == node.count("received") == 20 * 100
+
+
+def test_while_one_partition_is_stopped_the_others_pile_nothing_up(tmp_path: Path) -> None:
+    node = Node(tmp_path, dead_letters_max=0, partitions=2)
+    node.log.append([Append(0, POISON, START_MS)])
+    for second in range(12):
+        node.tick(0, second)
+        node.tick(1, second)
+        with pytest.raises(PermanentError, match="dead_letters_full"):
+            node.worker.step()
+
+    assert node.worker.decider.waiting(1) == 1
+    ask(node, [encode(Segment(Kind.TICK, START_MS, "w0"))])
+    node.settle()
+    assert node.worker.progress.decided_until_ms == START_MS + 11_000
+
+
+def test_a_partition_that_others_wait_for_is_read_although_one_of_them_is_stopped(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path, dead_letters_max=0, partitions=2)
+    for second in range(12):
+        node.tick(0, second)
+    node.log.append([Append(0, POISON, START_MS)])
+    for second in range(12):
+        node.tick(1, second)
+        with pytest.raises(PermanentError, match="dead_letters_full"):
+            node.worker.step()
+
+    assert node.worker.progress.decided_until_ms == START_MS + 11_000
 
 
 def test_a_log_that_is_full_keeps_the_request(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

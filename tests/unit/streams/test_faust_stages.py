@@ -20,7 +20,7 @@ from streams.letter_limit import LetterLimit, LetterNews
 from streams.local_worker import is_effect, replay
 from streams.log.base import Record
 from streams.marker_codec import decode_marker, encode_marker
-from streams.ports import NoMeter
+from streams.ports import Measured, NoMeter
 from streams.rows import Columns
 from streams.stage_summarise import Clocks, ClosedWindow, Resume
 from streams.summarise import DeadLetter
@@ -560,6 +560,22 @@ def test_a_marker_that_decides_many_windows_hands_the_store_few_at_once(
     assert len(topics.positions) < len(rows) / 2  # they were flushed together
     assert max(sink.handed) == 2
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
+
+
+def test_markers_that_wait_for_another_partition_are_told() -> None:
+    chunks, rows, _ = windows_topic()  # one partition's markers, then the other's
+    levels: list[float] = []
+
+    class Told(NoMeter):
+        def gauge(self, name: Measured, value: float, partition: str = "") -> None:
+            if name == "markers_waiting":
+                levels.append(value)
+
+    stage = Deciding(MemoryState(chunks), MemorySink, PARTITIONS, CLOCKS, Told(), lambda: 0)
+    asyncio.run(decided(stage, chunks, range(len(chunks))))
+
+    assert max(levels) == len(rows)
+    assert levels[-1] == 0
 
 
 def test_exactly_once_is_refused_with_the_reason(tmp_path: Path) -> None:
