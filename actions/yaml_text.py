@@ -211,6 +211,7 @@ def _escaped(character: str) -> str:
 def _is_plain(value: str) -> bool:
     """Whether the plain scalar reads back as the same text, in block and in flow mappings."""
     try:
-        return plain_values(f"{{k: {value}}}".encode()) == [{"k": value}]
+        read = [plain_values(text.encode()) for text in (f"{{k: {value}}}", f"k: {value} #\n")]
     except PermanentError:
         return False
+    return read == [[{"k": value}]] * 2
