@@ -4,49 +4,34 @@ The embedded runner says what is right; real workers over a real broker must say
 through, killed in the middle, and with workers joining and leaving.
 """
 
-import asyncio
-import os
-import signal
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from analytics.types import Verdict, VerdictKind
-from holdfast.config import Settings, load
-from holdfast.folder import Folder
-from holdfast.kafka_settings import kafka_settings
-from holdfast.worker_clocks import CLOCKS, packed
 from store.client import Client
 from store.migrate import migrate
 from store.writer import Writer
-from streams.kafka.compacted import StateTopic
-from streams.kafka.partition_reader import PartitionReader
-from streams.kafka.stage_topics import read_range
-from streams.kafka.topics import ACT_STATE, DEAD_LETTERS, VERDICTS, ensure_topics
+from streams.kafka.topics import DEAD_LETTERS
 from streams.local_worker import LocalWorker, WorkerSettings
 from streams.log.base import Append
-from streams.log.kafka import KafkaLog
 from streams.log.sqlite import SqliteLog
 from streams.stage_summarise import Clocks
 from streams.state import StateStore
 from tests.fakes.node_world import until
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
-from tests.fakes.worker_process import Part
-from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint, start_store
+from tests.fakes.workers import TABLES, Said, Workers, rows_of, worker_settings
+from tests.integration.store_fixtures import StoreEndpoint, start_store
 
 pytestmark = pytest.mark.slow
 
 PARTITIONS = 2
 SECONDS = 16
 HORIZON_MS = 86_400_000
-TABLES = ("metric_window", "verdict", "cost_day", "ingest_window")
 NOT_A_SEGMENT = b"\xffnot a segment"
-Said = dict[str, list[str]]
 
 
 def recorded() -> list[Append]:
@@ -105,83 +90,6 @@ def emptied(client: Client) -> None:
         client.command(f"TRUNCATE TABLE hf_store.{table}")
 
 
-def rows_of(client: Client) -> Said:
-    """Every row as text, in an order of its own: NaN is not equal to itself."""
-    queries = {table: f"SELECT * FROM hf_store.{table} FINAL" for table in TABLES}  # noqa: S608
-    return {
-        table: sorted(repr(row) for row in client.rows(query)) for table, query in queries.items()
-    }
-
-
-class Workers:
-    """Real worker processes on topics of their own."""
-
-    def __init__(self, root: Path, bootstrap: str, prefix: str, store: StoreEndpoint) -> None:
-        self._root = root
-        self._errors = (root / "workers.log").open("ab")
-        self.common: Settings = load(
-            dir=root,
-            kafka_bootstrap=bootstrap,
-            kafka_prefix=prefix,
-            partitions=PARTITIONS,
-            store_url=f"http://127.0.0.1:{store.port}",
-            store_password=WRITER_PASSWORD,
-        )
-        self.kafka = kafka_settings(self.common)
-        asyncio.run(self._prepared())
-        self.log = KafkaLog(self.kafka, client_id="recorded")
-        self.parts: dict[str, Part] = {}
-
-    async def _prepared(self) -> None:
-        """The topics, and the clocks that the act stage would have pinned."""
-        await ensure_topics(self.kafka)
-        state = StateTopic(self.kafka, ACT_STATE, writer="test")
-        await state.write({CLOCKS: packed(Clocks(WINDOW_MS, HORIZON_MS))}, position=0)
-        await state.close()
-
-    def start(self, *names: str) -> None:
-        for name in names:
-            folder = Folder(self._root / name)
-            folder.create()
-            settings = self.common.model_copy(update={"dir": folder.root, "worker_id": name})
-            stage = name.partition("-")[0]
-            self.parts[name] = Part(name, ["worker", "--stage", stage], settings, self._errors)
-            self.parts[name].launch()
-        for name in names:
-            self.parts[name].wait_ready()
-
-    def kill(self, name: str) -> None:
-        popen = self.parts.pop(name).running()
-        os.kill(popen.pid, signal.SIGKILL)
-        popen.wait()
-        assert popen.stdout is not None
-        popen.stdout.close()
-
-    def stop(self, name: str) -> float:
-        """SIGTERM; the seconds until it was gone."""
-        part, began = self.parts.pop(name), time.monotonic()
-        popen = part.running()
-        part.stop()
-        assert popen.returncode == 0
-        return time.monotonic() - began
-
-    def close(self) -> None:
-        for name in list(self.parts):
-            assert self.stop(name) < 10
-        self.log.close()
-        self._errors.close()
-
-    def records(self, topic: str) -> list[bytes]:
-        async def read() -> list[bytes]:
-            reader = PartitionReader(self.kafka, self.kafka.topic(topic), 0)
-            await reader.start()
-            end = await reader.end()
-            await reader.close()
-            return [value async for _, value in read_range(self.kafka, topic, 0, 0, end)]
-
-        return asyncio.run(read())
-
-
 @pytest.fixture
 def workers(
     tmp_path: Path, kafka: str, kafka_prefix: str, store: StoreEndpoint, expected: Expected
@@ -189,7 +97,8 @@ def workers(
     client = store.writer()
     emptied(client)
     client.close()
-    made = Workers(tmp_path, kafka, kafka_prefix, store)
+    settings = worker_settings(tmp_path, kafka, kafka_prefix, store, partitions=PARTITIONS)
+    made = Workers(tmp_path, settings, Clocks(WINDOW_MS, HORIZON_MS))
     yield made
     made.close()
 
@@ -204,11 +113,7 @@ def run_until_equal(workers: Workers, store: StoreEndpoint, expected: Expected) 
 
     assert rows_of(client) == expected.rows
     client.close()
-    effects = {
-        v.verdict_id: v
-        for v in (msgspec.msgpack.decode(b, type=Verdict) for b in workers.records(VERDICTS))
-    }
-    assert repr(list(effects.values())) == repr(expected.effects)
+    assert repr(workers.verdicts()) == repr(expected.effects)
     assert set(workers.records(DEAD_LETTERS)) == {NOT_A_SEGMENT}
 
 

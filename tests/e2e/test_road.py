@@ -1,6 +1,13 @@
-"""One seeded fleet with one bad release on a real node: from uploads to a fleet that recovered."""
+"""One seeded fleet with one bad release on a real node: from uploads to a fleet that recovered.
 
+Then the log of that run once more, through workers over Kafka: they must say and do the same.
+"""
+
+import json
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import clickhouse_connect
 import msgspec
@@ -10,7 +17,14 @@ from clickhouse_connect.driver import Client as Analyst
 from holdfast.demo import Demo, DemoPlan, DemoResult
 from holdfast.example_repo import diff_of, git, message_of, rollback_commits
 from holdfast.folder import Folder
+from holdfast.slack_receiver import SlackReceiver
 from store import process
+from store.client import StoreSettings, connect
+from store.migrate import migrate
+from tests.fakes.node_world import until
+from tests.fakes.recorded import recording_of
+from tests.fakes.workers import Said, Workers, rows_of, worker_settings
+from tests.integration.store_fixtures import start_store
 
 TRAILERS = ("Holdfast-Verdict", "Holdfast-Incident", "Holdfast-Policy")
 
@@ -18,23 +32,97 @@ TRAILERS = ("Holdfast-Verdict", "Holdfast-Incident", "Holdfast-Policy")
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> tuple[Demo, DemoResult]:
     demo = Demo(DemoPlan(seed=3), tmp_path_factory.mktemp("road") / "node", print)
-    return demo, demo.run()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HOLDFAST_PARTITIONS", "2")
+        return demo, demo.run()
 
 
 @pytest.fixture(scope="module")
-def analyst(road: tuple[Demo, DemoResult]) -> Iterator[Analyst]:
-    """A stock client with the analyst's password, after everything was stopped and started."""
+def store_port(road: tuple[Demo, DemoResult]) -> Iterator[int]:
+    """The node's store, after everything was stopped and started."""
     folder = Folder(road[0].root)
     store = process.start(folder.store, folder.store_credentials)
+    yield store.port
+    assert store.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def analyst(road: tuple[Demo, DemoResult], store_port: int) -> Iterator[Analyst]:
+    """A stock client with the analyst's password."""
     client = clickhouse_connect.get_client(
         host="127.0.0.1",
-        port=store.port,
+        port=store_port,
         username="analyst",
-        password=folder.store_passwords()["analyst"],
+        password=Folder(road[0].root).store_passwords()["analyst"],
     )
     yield client
     client.close()
-    assert store.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def node_rows(road: tuple[Demo, DemoResult], store_port: int) -> Said:
+    """What the node decided."""
+    password = Folder(road[0].root).store_passwords()["writer"]
+    client = connect(StoreSettings(port=store_port, user="holdfast", password=password))
+    rows = rows_of(client)
+    client.close()
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledOut:
+    """What workers over Kafka made of the node's log."""
+
+    rows: Said
+    gitops: Path
+    slack: SlackReceiver
+
+
+@pytest.fixture(scope="module")
+def scaled_out(
+    road: tuple[Demo, DemoResult],
+    node_rows: Said,
+    kafka: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ScaledOut]:
+    """The same records through summarise and decide; then act, on a remote before the rollback."""
+    demo, _ = road
+    root = tmp_path_factory.mktemp("scaled-out")
+    gitops = before_the_rollback(demo.gitops, root / "gitops.git")
+    recording = recording_of(Folder(demo.root))
+    running, endpoint = start_store(root / "store")
+    client = endpoint.writer()
+    migrate(client, now_ms=recording.records[0].arrived_ms, app_version="test")
+    with SlackReceiver(root / "slack.jsonl") as slack:
+        settings = worker_settings(
+            root,
+            kafka,
+            f"road-{secrets.token_hex(6)}",
+            endpoint,
+            partitions=recording.partitions,
+            gitops_url=str(gitops),
+            slack_webhook_url=slack.url,
+        )
+        workers = Workers(root, settings, recording.clocks)
+        recording.give(workers.log)
+        workers.start("summarise-0", "decide-0")
+        windows = node_rows["ingest_window"]
+        until(lambda: rows_of(client)["ingest_window"] == windows, "equal account of all windows")
+        rows = rows_of(client)
+        workers.start("act-0")  # its control records would have joined the recording
+        until(lambda: len(slack.messages) == 2, "second message")
+        workers.close()
+        client.close()
+        yield ScaledOut(rows, gitops, slack)
+    assert running.stop() == 0
+
+
+def before_the_rollback(gitops: Path, made: Path) -> Path:
+    """A remote with the first commit alone."""
+    (first,) = git("rev-list", "--max-parents=0", "main", cwd=str(gitops)).split()
+    git("clone", "--quiet", "--bare", str(gitops), str(made))
+    git("update-ref", "refs/heads/main", first, cwd=str(made))
+    return made
 
 
 def test_the_bad_release_is_rolled_back_once_and_no_other(road: tuple[Demo, DemoResult]) -> None:
@@ -117,3 +205,25 @@ def test_an_analyst_sees_the_bad_candidate_in_release_health(
     p50 = {str(version): float(p50_ms) for version, p50_ms in rows}
 
     assert p50[demo.bad.candidate] > 1.1 * p50[demo.bad.stable]
+
+
+def test_workers_over_kafka_give_the_same_rows_and_verdicts(
+    node_rows: Said, scaled_out: ScaledOut
+) -> None:
+    assert all(node_rows.values())
+    assert scaled_out.rows == node_rows
+
+
+def test_workers_over_kafka_push_the_same_commit_and_tell_the_same(
+    road: tuple[Demo, DemoResult], scaled_out: ScaledOut
+) -> None:
+    demo, _ = road
+    (theirs,) = rollback_commits(scaled_out.gitops)
+    (ours,) = rollback_commits(demo.gitops)
+
+    assert message_of(scaled_out.gitops, theirs.commit) == message_of(demo.gitops, ours.commit)
+    assert diff_of(scaled_out.gitops, theirs.commit) == diff_of(demo.gitops, ours.commit)
+    told = (demo.root / "slack.jsonl").read_text().splitlines()
+    assert [json.dumps(m).replace(theirs.commit[:12], "") for m in scaled_out.slack.messages] == [
+        json.dumps(json.loads(line)).replace(ours.commit[:12], "") for line in told
+    ]
