@@ -7,8 +7,9 @@ possible strata. Only enrolments count: betting units arrive later in the arm th
 Source: Lindon, Malek 2022 (anytime-valid sample ratio mismatch).
 """
 
+from math import lgamma
+
 import numpy as np
-from scipy.special import betaln
 
 from analytics.evidence.mixture import Floats, log_sum_exp
 from analytics.evidence.past import Counts
@@ -17,12 +18,20 @@ from analytics.evidence.spec import CohortTree, Stratum
 KAPPA = 100.0
 
 
+_LOG_GAMMA = np.frompyfunc(lgamma, 1, 1)
+
+
+def log_beta(a: Floats | float, b: Floats | float) -> Floats:
+    """Log of the beta function of positive numbers, any shape."""
+    return np.asarray(_LOG_GAMMA(a) + _LOG_GAMMA(b) - _LOG_GAMMA(a + b), np.float64)
+
+
 def log_assignment(candidate: Floats, control: Floats, rho: float) -> Floats:
     """Log e-value of the enrolment counts of each arm, any shape, against a share of ``rho``."""
     a, b = KAPPA * rho, KAPPA * (1.0 - rho)
     log_e: Floats = (
-        betaln(a + candidate, b + control)
-        - betaln(a, b)
+        log_beta(a + candidate, b + control)
+        - log_beta(a, b)
         - candidate * np.log(rho)
         - control * np.log1p(-rho)
     )

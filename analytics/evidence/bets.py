@@ -15,14 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
+from analytics.evidence.isotonic import isotonic
 from analytics.evidence.mixture import Floats, Rows
 
 TAME = 0.99
 """Share of a bet's stake that follows the alternative; the rest keeps the reference."""
 _RATIO_MAX = 50.0
-_APART = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +85,10 @@ def log_many_valued(tables: Floats, share: Floats, candidate: Cells, control: Ce
 def monotone(alternative: Floats, reference: Floats) -> Floats:
     """U of bets on ``alternative`` that never decrease along the cells; shapes (..., cells).
 
-    u + 1 is the isotonic regression of alternative / reference, weighted by the reference. All
-    problems are one call: they are laid end to end on steps too high to be pooled across.
+    u + 1 is the isotonic regression of alternative / reference, weighted by the reference.
     """
     reference = np.broadcast_to(reference, alternative.shape)
-    ratio = np.minimum(alternative / reference, _RATIO_MAX)
-    steps = _APART * np.arange(ratio[..., 0].size).reshape(ratio.shape[:-1])[..., None]
-    fitted = isotonic_regression((ratio + steps).ravel(), weights=reference.ravel()).x
-    rising = np.maximum(fitted.reshape(ratio.shape) - steps, 0.0)
+    rising = isotonic(np.minimum(alternative / reference, _RATIO_MAX), reference)
     scale = (reference * rising).sum(-1, keepdims=True)
     bets: Floats = TAME * (rising / scale - 1.0)
     return bets

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from analytics.buckets import RATIO
 from analytics.evidence.bets import Cells, log_many_valued, log_two_valued, monotone, odds_tilt
@@ -22,6 +22,7 @@ from analytics.evidence.rate import even_bets, log_rate_growth
 from analytics.evidence.spec import EvidenceSpec
 
 _SLACK_BUCKETS = 12
+_KERNEL_WIDTHS = 4.0
 _PRIOR_UNITS = 200.0
 PASS_TAIL_CUT = 3  # index of p95 among the cuts
 PASS_TAIL_RATIO = 1.5
@@ -187,7 +188,7 @@ class DistributionBets:
     ) -> Tables:
         """Bets that ``rival`` lies above ``base``; both are past counts (strata, cells in use)."""
         start = 1 if grid.zeros_stay and grid.low == 0 else 0
-        base, rival = _smooth(base, width, start), _smooth(rival, width, start)
+        base, rival = smoothed(base, width, start), smoothed(rival, width, start)
         law = shrink(base, self._cohorts.groups, _PRIOR_UNITS)
         units = rival.sum(1, keepdims=True)
         scaled = [grid.up(law, k) for k in family.scales]
@@ -250,11 +251,16 @@ def _bandwidth(counts: Floats) -> float:
     return float(0.45 * (high - low) / 1.34 * units**-0.2)
 
 
-def _smooth(counts: Floats, width: float, start: int) -> Floats:
-    """Counts smoothed along the cells; the zeros in front of ``start`` keep to themselves."""
+def smoothed(counts: Floats, width: float, start: int) -> Floats:
+    """Counts smoothed along the cells by a Gaussian, reflected at the ends, so that none is lost;
+    the zeros in front of ``start`` keep to themselves.
+    """
     narrowest = 0.3
     if width < narrowest:
         return counts
+    reach = int(_KERNEL_WIDTHS * width + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    padded = np.pad(counts[:, start:], ((0, 0), (reach, reach)), mode="symmetric")
     smooth = counts.copy()
-    smooth[:, start:] = gaussian_filter1d(counts[:, start:], width, axis=1, mode="reflect")
+    smooth[:, start:] = sliding_window_view(padded, kernel.size, axis=1) @ (kernel / kernel.sum())
     return smooth
