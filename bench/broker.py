@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +33,10 @@ _PROPERTIES: Final = """
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{detour}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{detour_advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT
 log.dirs={folder}/data
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor={replication}
@@ -165,15 +165,27 @@ class Broker:
         return (self.folder / "broker.log").read_text(errors="replace")[-2000:]
 
 
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """One more address of a broker: it listens at `port`, and tells clients to come to `through`.
+
+    Something listens there that passes bytes on: a broker's clients follow what it advertises.
+    """
+
+    port: int
+    through: int
+
+
 @dataclass(slots=True)
 class Cluster:
     """Brokers that know each other. Use as a context, or `start` and `stop`.
 
-    `replication` is what the cluster's own topics get: 1 for one broker, 3 for three.
+    The cluster's own topics have one replica with one broker, three with three.
     """
 
     folder: Path
     count: int = 1
+    detours: Sequence[Detour] = ()  # none, or one for each broker
     brokers: list[Broker] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -231,6 +243,7 @@ class Cluster:
         voters = ",".join(f"{n}@127.0.0.1:{pairs[n - 1][1]}" for n in range(1, self.count + 1))
         for node, (port, controller_port) in enumerate(pairs, 1):
             broker = Broker(node, port, self.folder / f"broker-{node}", jars)
+            detour = self.detours[node - 1 : node]
             properties = _PROPERTIES.format(
                 node=node,
                 voters=voters,
@@ -238,6 +251,8 @@ class Cluster:
                 controller_port=controller_port,
                 folder=broker.folder,
                 replication=min(self.count, 3),
+                detour="".join(f",DETOUR://127.0.0.1:{d.port}" for d in detour),
+                detour_advertised="".join(f",DETOUR://127.0.0.1:{d.through}" for d in detour),
             )
             broker.format(properties, cluster_id)
             self.brokers.append(broker)

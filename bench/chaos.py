@@ -58,7 +58,7 @@ class Plan:
     fault: str = "errors"  # found after some 800 phones: kills are the matter here
     rollback_s_max: float = 90.0  # after the last fault
     mode: Mode = "embedded"
-    shape: Shape = field(default_factory=Shape)  # of mode kafka
+    shape: Shape = field(default_factory=lambda: Shape(has_broker_proxies=True))  # of mode kafka
     scenario: str = ""  # of mode kafka: instead of accidents
 
     @property
@@ -75,7 +75,7 @@ class Plan:
         ours = self.shape.parts()
         doors = [name for name in ours if name.startswith("ingest")]
         brokers = [f"broker-{i}" for i in range(self.shape.brokers)]
-        return Targets([*ours, *brokers, "store"], [*ours, "store"], [*doors, "store"])
+        return Targets([*ours, *brokers, "store"], [*ours, "store"], [*doors, *brokers, "store"])
 
     def schedule(self) -> list[Fault]:
         """All faults; equal seeds, equal schedules."""
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.kills,
         (low, high),
         mode=given.mode,
-        shape=replace(shape, brokers=given.brokers),
+        shape=replace(shape, brokers=given.brokers, has_broker_proxies=True),
         scenario=given.scenario,
     )
     tell = Console(stderr=True, highlight=False).print

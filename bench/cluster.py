@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from bench.broker import Cluster, free_ports
+from bench.broker import Cluster, Detour, free_ports
 from bench.chaos_node import start_store
 from bench.fault_proxy import FaultProxy
 from bench.processes import cpu_seconds, launched
@@ -36,9 +36,10 @@ _AHEAD_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many of each part there are."""
+    """How many of each part there are, and whether faults may come between them and the brokers."""
 
     brokers: int = 1
+    has_broker_proxies: bool = False
     doors: int = 2
     summarise: int = 2
     decide: int = 1
@@ -254,10 +255,11 @@ def scaled_out(
     folder.create()
     make_repository(gitops, files)
     write_private(folder.settings, json.dumps({"gitops_url": str(gitops)}))
-    brokers = Cluster(root / "kafka", count=shape.brokers)
+    detours, proxies = _detours(shape)
+    brokers = Cluster(root / "kafka", shape.brokers, detours)
     with (root / "parts.log").open("ab") as output, brokers:
         store = start_store(folder, 0, output)
-        proxies = {"store": FaultProxy(store.port)}
+        proxies["store"] = FaultProxy(store.port)
         settings = load(
             dir=folder.root,
             store_url=f"http://127.0.0.1:{proxies['store'].start()}",
@@ -266,7 +268,8 @@ def scaled_out(
             gitops_poll_s=gitops_poll_s,
             tick_s=tick_s,
             partitions=shape.partitions,
-            kafka_bootstrap=brokers.bootstrap,
+            kafka_bootstrap=",".join(f"127.0.0.1:{d.through}" for d in detours)
+            or brokers.bootstrap,
             kafka_replication=min(shape.brokers, 3),
             kafka_min_insync=2 if shape.brokers >= 3 else 1,
         )
@@ -283,6 +286,14 @@ def scaled_out(
             world.store.stop()
             for proxy in proxies.values():
                 proxy.stop()
+
+
+def _detours(shape: Shape) -> tuple[list[Detour], dict[str, FaultProxy]]:
+    """A proxy before each broker, and the address that leads through it; none if not wanted."""
+    ports = free_ports(shape.brokers) if shape.has_broker_proxies else []
+    proxies = {f"broker-{i}": FaultProxy(port) for i, port in enumerate(ports)}
+    detours = [Detour(port, proxies[f"broker-{i}"].start()) for i, port in enumerate(ports)]
+    return detours, proxies
 
 
 def _part(name: str, settings: Settings, port: int, output: IO[bytes], **changed: object) -> Part:

@@ -158,9 +158,8 @@ class Running:
         try:
             while not stop.is_set() and not self._failure.done():
                 if self._app.crashed or (starting.done() and starting.exception()):
-                    raise RuntimeError("the broker's client has given up") from (
-                        self._app.crash_reason
-                    )
+                    cause = self._app.crash_reason or (starting.done() and starting.exception())
+                    raise RuntimeError("the broker's client has given up") from (cause or None)
                 self._stage.check()
                 if self._ready.is_set() and not told:
                     told = True
