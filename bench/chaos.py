@@ -43,6 +43,7 @@ _QUIET_S: Final = 120.0
 _STEADY_S: Final = 3.0
 _HORIZON_MS: Final = 7 * DAY_MS
 _TICK_S: Final = 0.25
+_PHONES: Final = {"embedded": 4_000, "kafka": 2_000}  # of each model; half of two cores
 Mode = Literal["embedded", "kafka"]
 World = ChaosNode | ScaledOut
 
@@ -251,6 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds-between", type=float, nargs=2, default=(0.1, 1.0), metavar=("LOW", "HIGH")
     )
     parser.add_argument("--dir", type=Path, help="keep everything in this new folder")
+    parser.add_argument("--phones", type=int, help="of each model; sets the load")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     low, high = given.seconds_between
@@ -261,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.seed,
         given.kills,
         (low, high),
+        phones=given.phones or _PHONES[given.mode],
         mode=given.mode,
         shape=replace(shape, brokers=given.brokers, has_broker_proxies=True),
         scenario=given.scenario,

@@ -229,6 +229,8 @@ def _strike(fault: Fault, world: World, course: Course) -> float:
 
 
 def _drain(popen: subprocess.Popen[bytes], course: Course) -> None:
+    if popen.poll() is not None:
+        return  # it had given up, and waits for its supervisor: nothing is left to drain
     began_s = time.monotonic()
     popen.terminate()
     try:
