@@ -23,6 +23,14 @@ def test_every_part_of_a_cluster_is_killed_sooner_or_later() -> None:
     }
 
 
+def test_every_connection_of_a_cluster_is_hurt_sooner_or_later() -> None:
+    plan = Plan(seed=1, kills=100, mode="kafka")
+
+    hurt = {f.target for f in plan.schedule() if f.kind not in ("kill", "stop", "term")}
+
+    assert hurt == {"ingest-0", "ingest-1", "broker-0", "store"}
+
+
 @pytest.mark.timeout(400)
 def test_what_was_acknowledged_survives_every_fault_of_a_cluster(tmp_path: Path) -> None:
     plan = Plan(seed=1, kills=10, seconds_between=(0.1, 0.6), phones=2_000, mode="kafka")
