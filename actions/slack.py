@@ -1,16 +1,21 @@
-"""One message to a Slack incoming webhook. The webhook's address is a secret and stays one."""
+"""One message to a Slack incoming webhook. The webhook's address is a secret and stays one.
+
+The client is imported with the first message: a process that was killed has more urgent things to
+load than one that most of its lives never need.
+"""
 
 import http.client
 import json
 import logging
 from dataclasses import dataclass, field
-from typing import Final
-
-from slack_sdk.errors import SlackClientError
-from slack_sdk.webhook import WebhookClient, WebhookResponse
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from actions.results import ActionResult, State
 from wire.errors import TransientError
+
+if TYPE_CHECKING:
+    from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 RETRY_AFTER_S: Final = 30  # Slack's own default when it names none
 RETRY_AFTER_S_MAX: Final = 3600
@@ -34,12 +39,19 @@ class Slack:
 
     def __init__(self, settings: SlackSettings) -> None:
         self._settings = settings
+
+    @cached_property
+    def _client(self) -> "WebhookClient":
+        from slack_sdk.webhook import WebhookClient  # noqa: PLC0415 - a tenth of a start
+
         silent = logging.Logger("slack")  # noqa: LOG001 - the client logs the address: keep it apart
         silent.disabled = True
-        self._client = WebhookClient(
+        settings = self._settings
+        client = WebhookClient(
             settings.url, timeout=settings.timeout_s, logger=silent, retry_handlers=[]
         )
-        self._client.proxy = settings.proxy or None  # not whatever the environment says
+        client.proxy = settings.proxy or None  # not whatever the environment says
+        return client
 
     def perform(self, message: bytes) -> ActionResult:
         """Post a message (JSON as `messages` makes it).
@@ -51,6 +63,8 @@ class Slack:
         """
         if self._settings.dry_run:
             return ActionResult(State.DRY_RUN, detail="nothing was sent")
+        from slack_sdk.errors import SlackClientError  # noqa: PLC0415 - as above
+
         try:
             answer = self._client.send_dict(json.loads(message))
         except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
@@ -61,7 +75,7 @@ class Slack:
         return _result(answer)
 
 
-def _result(answer: WebhookResponse) -> ActionResult:
+def _result(answer: "WebhookResponse") -> ActionResult:
     if answer.status_code == _OK:
         return ActionResult(State.DONE)
     if answer.status_code == _TOO_MANY:
@@ -74,6 +88,6 @@ def _result(answer: WebhookResponse) -> ActionResult:
     return ActionResult(State.REFUSED, detail=f"status {answer.status_code}: {word[:60]}")
 
 
-def _retry_after_s(answer: WebhookResponse) -> int:
+def _retry_after_s(answer: "WebhookResponse") -> int:
     given = str(answer.headers.get("Retry-After", ""))
     return min(max(int(given), 1), RETRY_AFTER_S_MAX) if given.isdecimal() else RETRY_AFTER_S
