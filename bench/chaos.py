@@ -41,6 +41,7 @@ PARTITIONS: Final = 2  # so that markers of several must meet
 _KILLS_PER_WAVE: Final = 100
 _QUIET_S: Final = 120.0
 _STEADY_S: Final = 3.0
+_WARM_S: Final = 20.0  # until the phones have come, and a broker has compiled itself
 _HORIZON_MS: Final = 7 * DAY_MS
 _TICK_S: Final = 0.25
 _PHONES: Final = {"embedded": 4_000, "kafka": 2_000}  # of each model; half of two cores
@@ -57,6 +58,7 @@ class Plan:
     seconds_between: tuple[float, float] = (0.1, 1.0)
     phones: int = 4_000  # of each model
     fault: str = "errors"  # found after some 800 phones: kills are the matter here
+    warm_s: float = 0.0  # of load before the first fault
     rollback_s_max: float = 90.0  # after the last fault
     mode: Mode = "embedded"
     shape: Shape = field(default_factory=lambda: Shape(has_broker_proxies=True))  # of mode kafka
@@ -124,6 +126,7 @@ def _live(
     try:
         mark = world.mark()
         wait_until(lambda: world.is_past(mark), timeout_s=_QUIET_S, what="a first window")
+        time.sleep(plan.warm_s)
         result.take_course(_undergo(plan, world, fleets, tell))
         _wait_for_rollbacks(plan, world, fleets, tell)
         result.unacknowledged = _wait_for_receipts(world, fleets, tell)
@@ -263,6 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.seed,
         given.kills,
         (low, high),
+        warm_s=_WARM_S,
         phones=given.phones or _PHONES[given.mode],
         mode=given.mode,
         shape=replace(shape, brokers=given.brokers, has_broker_proxies=True),
