@@ -1,14 +1,14 @@
 """The commands. Heavy imports wait inside each, so that ``--help`` answers at once."""
 
-import gc
 import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from holdfast import garbage
 from holdfast.output import give
 
 app = typer.Typer(
@@ -20,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _T = TypeVar("_T")
-_GC_THRESHOLDS: Final = (50_000, 5, 5)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")]
 Dir = Annotated[Path | None, typer.Option("--dir", help="The node's folder.")]
@@ -33,8 +32,7 @@ def root() -> None:
 
 def main() -> None:
     """Run a command; exit 0 ok, 1 failed, 2 usage or configuration."""
-    # imports make objects that stay: looking for garbage among them is a tenth of a start
-    gc.set_threshold(*_GC_THRESHOLDS)
+    garbage.seldom()
     app()
 
 
