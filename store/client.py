@@ -7,6 +7,7 @@ a PermanentError. The statements here are reads and idempotent writes, so all ma
 
 import re
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -130,9 +131,13 @@ class Client:
             try:
                 return attempt()
             except (ClickHouseError, urllib3.exceptions.HTTPError, OSError) as error:
+                _let_go(error)
                 known = _as_known(error)
                 if isinstance(known, PermanentError) or waited_s >= self._settings.retry_total_s:
-                    raise known from error
+                    try:
+                        raise known from error
+                    finally:
+                        del known  # or this frame, which has the insert, would stay with its error
             self._on_retry()
             self._sleep(pause_s)
             waited_s += pause_s
@@ -145,6 +150,16 @@ def connect(settings: StoreSettings, *, on_retry: Callable[[], None] = lambda: N
     `on_retry` is called whenever the store was busy, slow or away, and is asked again.
     """
     return Client(settings, on_retry=on_retry)
+
+
+def _let_go(error: BaseException) -> None:
+    """Free what its frames hold: urllib3's refer to the error itself, so the body of the insert
+    would stay, try after try, until somebody looks for cycles.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
 
 
 def _as_known(error: Exception) -> PermanentError | TransientError:

@@ -120,8 +120,11 @@ class Writer:
             under_way.add(self._threads.submit(self._sink.insert_arrow, name, table))
         while under_way:
             under_way = self._some_ended(under_way, errors)
-        if errors:
-            raise errors[0]
+        try:
+            if errors:
+                raise errors[0]
+        finally:
+            errors.clear()  # or the tables of this frame would stay with the error that it raises
 
     def _some_ended(
         self, under_way: set[Future[None]], errors: list[BaseException]

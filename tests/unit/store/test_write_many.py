@@ -1,6 +1,9 @@
 """Several windows at once: all durable at the return, few inserts, paced by the store's answers."""
 
+import contextlib
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +23,14 @@ class SlowSink:
         self.go = threading.Event()
         self.under_way = self.most = 0
         self.inserted: list[tuple[str, pa.Table]] = []
+        self.asked: list[tuple[str, pa.Table]] = []
         self._failing = failing
         self._lock = threading.Lock()
 
     def insert_arrow(self, table: str, rows: pa.Table) -> None:
         with self._lock:
             self.under_way += 1
+            self.asked.append((table, rows))
             self.most = max(self.most, self.under_way)
         self.go.wait(5.0)
         with self._lock:
@@ -104,6 +109,24 @@ def test_an_insert_that_failed_is_told_and_none_is_left_under_way() -> None:
 
     assert told.value.code == "store_busy"
     assert sink.under_way == 0
+
+
+def test_a_failed_write_leaves_no_rows_behind_for_the_collector() -> None:
+    """A store that is away for minutes is asked hundreds of times, with megabytes each."""
+    sink = SlowSink(frozenset({"hf_store.action"}))
+    sink.go.set()
+    writer = Writer(sink)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(TransientError):
+            writer.write(wide_window(1))
+        failed = [weakref.ref(rows) for table, rows in sink.asked if table == "hf_store.action"]
+        sink.asked.clear()
+
+        assert [ref() for ref in failed] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_wrong_window_is_refused_before_any_other_is_sent() -> None:
