@@ -1,17 +1,21 @@
 """The store dies and comes back: what was acknowledged is there."""
 
 import contextlib
+import gc
 import itertools
+import logging
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 
 from store import process
@@ -92,6 +96,35 @@ def test_a_client_waits_for_a_store_that_restarts(tmp_path: Path) -> None:
     finally:
         restarting.join()
         assert again[0].stop() == 0
+
+
+def test_an_insert_that_no_store_answered_leaves_nothing_for_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker tries for as long as the store is away, with megabytes each time."""
+    # pytest keeps records, and they keep errors
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
+    running, endpoint = start_store(tmp_path)
+    client = connect(StoreSettings(port=endpoint.port, password=WRITER_PASSWORD, retry_total_s=0.1))
+    running.popen.kill()
+    running.stop()
+
+    def refused() -> "weakref.ref[pa.Table]":
+        rows = pa.table({"x": range(1000)})
+        try:
+            client.insert_arrow("hf_store.verdict", rows)
+        except TransientError:  # `pytest.raises` would keep the error
+            return weakref.ref(rows)
+        pytest.fail("the store is gone")
+
+    refused()  # the connection that was open meets another error than all after it
+    gc.collect()
+    gc.disable()
+    try:
+        assert refused()() is None
+    finally:
+        gc.enable()
+        client.close()
 
 
 def _run_slowly(port: int) -> None:
