@@ -41,10 +41,8 @@ PARTITIONS: Final = 2  # so that markers of several must meet
 _KILLS_PER_WAVE: Final = 100
 _QUIET_S: Final = 120.0
 _STEADY_S: Final = 3.0
-_WARM_S: Final = 20.0  # until the phones have come, and a broker has compiled itself
 _HORIZON_MS: Final = 7 * DAY_MS
 _TICK_S: Final = 0.25
-_PHONES: Final = {"embedded": 4_000, "kafka": 2_000}  # of each model; half of two cores
 Mode = Literal["embedded", "kafka"]
 World = ChaosNode | ScaledOut
 
@@ -58,10 +56,9 @@ class Plan:
     seconds_between: tuple[float, float] = (0.1, 1.0)
     phones: int = 4_000  # of each model
     fault: str = "errors"  # found after some 800 phones: kills are the matter here
-    warm_s: float = 0.0  # of load before the first fault
     rollback_s_max: float = 90.0  # after the last fault
     mode: Mode = "embedded"
-    shape: Shape = field(default_factory=lambda: Shape(has_broker_proxies=True))  # of mode kafka
+    shape: Shape = field(default_factory=Shape)  # of mode kafka
     scenario: str = ""  # of mode kafka: instead of accidents
 
     @property
@@ -91,7 +88,9 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
     files = files_of(bad)
     result = ChaosResult(plan.seed, plan.mode, commits_expected=len(bad))
     if plan.mode == "kafka":
-        with scaled_out(root, files, plan.shape, tick_s=_TICK_S) as cluster:
+        with scaled_out(
+            root, files, plan.shape, tick_s=_TICK_S, has_broker_proxies=True
+        ) as cluster:
             _live(plan, cluster, cluster.doors(), result, tell)
             result.drains_unclean += cluster.stop_parts()
             tell("replaying what the broker holds")
@@ -126,7 +125,6 @@ def _live(
     try:
         mark = world.mark()
         wait_until(lambda: world.is_past(mark), timeout_s=_QUIET_S, what="a first window")
-        time.sleep(plan.warm_s)
         result.take_course(_undergo(plan, world, fleets, tell))
         _wait_for_rollbacks(plan, world, fleets, tell)
         result.unacknowledged = _wait_for_receipts(world, fleets, tell)
@@ -255,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds-between", type=float, nargs=2, default=(0.1, 1.0), metavar=("LOW", "HIGH")
     )
     parser.add_argument("--dir", type=Path, help="keep everything in this new folder")
-    parser.add_argument("--phones", type=int, help="of each model; sets the load")
+    parser.add_argument("--phones", type=int, default=4_000, help="of each model; sets the load")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     low, high = given.seconds_between
@@ -266,10 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.seed,
         given.kills,
         (low, high),
-        warm_s=_WARM_S,
-        phones=given.phones or _PHONES[given.mode],
+        phones=given.phones,
         mode=given.mode,
-        shape=replace(shape, brokers=given.brokers, has_broker_proxies=True),
+        shape=replace(shape, brokers=given.brokers),
         scenario=given.scenario,
     )
     tell = Console(stderr=True, highlight=False).print

@@ -22,10 +22,10 @@ class ChaosResult:
 
     `restart_seconds_max`: from a kill -9 of one of our parts until the new life has finished its
     first segment: on a node, until what the log held before is decided, and more. Brokers are
-    told apart (`restart_seconds_by_part`), and so are kills that struck before the system had
-    recovered from the fault before (`restart_seconds_compound_max`): several start at once then.
-    `stuck`: faults after which nothing was decided on for 30 s. `unacknowledged`: uploads by
-    model that had no receipt two minutes after the last fault.
+    told apart (`restart_seconds_by_part`). `restart_seconds_alone_max` leaves out kills that
+    struck before the system had recovered from the fault before. `stuck`: faults after which
+    nothing was decided on for 30 s. `unacknowledged`: uploads by model that had no receipt two
+    minutes after the last fault.
     """
 
     seed: int
@@ -48,7 +48,7 @@ class ChaosResult:
     answers: dict[str, int] = field(default_factory=dict)
     restart_seconds_max: float = 0.0
     restart_seconds_median: float = 0.0
-    restart_seconds_compound_max: float = 0.0
+    restart_seconds_alone_max: float = 0.0
     restart_seconds_by_part: dict[str, float] = field(default_factory=dict)
     restart_cpu_seconds_max: float = 0.0  # what the new life had spent then: no neighbour is in it
     live_seconds_max: float = 0.0
@@ -89,9 +89,7 @@ class ChaosResult:
         self.faults = dict(sorted(course.faults.items()))
         self.restart_seconds_max = round(restarts[-1], 2)
         self.restart_seconds_median = round(restarts[len(restarts) // 2], 2)
-        self.restart_seconds_compound_max = round(
-            max(course.restart_seconds_compound, default=0), 2
-        )
+        self.restart_seconds_alone_max = round(max(course.restart_seconds_alone, default=0.0), 2)
         self.restart_cpu_seconds_max = round(max(course.restart_cpu_seconds, default=0.0), 2)
         self.live_seconds_max = round(course.live_seconds_max, 2)
         self.drain_seconds_max = round(course.drain_seconds_max, 2)

@@ -36,10 +36,9 @@ _AHEAD_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many of each part there are, and whether faults may come between them and the brokers."""
+    """How many of each part there are."""
 
     brokers: int = 1
-    has_broker_proxies: bool = False
     doors: int = 2
     summarise: int = 2
     decide: int = 1
@@ -249,15 +248,19 @@ def scaled_out(
     *,
     tick_s: float,
     gitops_poll_s: float = 0.5,
+    has_broker_proxies: bool = False,
 ) -> Iterator[ScaledOut]:
-    """Running, with a proxy before each door and one before the store, until the block ends."""
+    """Running, with a proxy before each door and one before the store, until the block ends.
+
+    `has_broker_proxies`: our parts reach each broker through one, too.
+    """
     folder, gitops = Folder(root / "node"), root / "gitops.git"
     folder.create()
     make_repository(gitops, files)
     write_private(folder.settings, json.dumps({"gitops_url": str(gitops)}))
-    detours, proxies = _detours(shape)
+    detours, proxies = _detours(shape.brokers if has_broker_proxies else 0)
     brokers = Cluster(root / "kafka", shape.brokers, detours)
-    with (root / "parts.log").open("ab") as output, brokers:
+    with _stopped_at_last(proxies), (root / "parts.log").open("ab") as output, brokers:
         store = start_store(folder, 0, output)
         proxies["store"] = FaultProxy(store.port)
         settings = load(
@@ -284,13 +287,21 @@ def scaled_out(
         finally:
             world.stop_parts()
             world.store.stop()
-            for proxy in proxies.values():
-                proxy.stop()
 
 
-def _detours(shape: Shape) -> tuple[list[Detour], dict[str, FaultProxy]]:
-    """A proxy before each broker, and the address that leads through it; none if not wanted."""
-    ports = free_ports(shape.brokers) if shape.has_broker_proxies else []
+@contextmanager
+def _stopped_at_last(proxies: Mapping[str, FaultProxy]) -> Iterator[None]:
+    """Also if nothing else could be started."""
+    try:
+        yield
+    finally:
+        for proxy in proxies.values():
+            proxy.stop()
+
+
+def _detours(brokers: int) -> tuple[list[Detour], dict[str, FaultProxy]]:
+    """A proxy before each of so many brokers, and the address that leads through it."""
+    ports = free_ports(brokers)
     proxies = {f"broker-{i}": FaultProxy(port) for i, port in enumerate(ports)}
     detours = [Detour(port, proxies[f"broker-{i}"].start()) for i, port in enumerate(ports)]
     return detours, proxies

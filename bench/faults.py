@@ -93,7 +93,7 @@ class Course:
     faults: Counter[str] = field(default_factory=Counter)
     stuck: int = 0
     restart_seconds: dict[str, list[float]] = field(default_factory=dict)  # by kind of part
-    restart_seconds_compound: list[float] = field(default_factory=list)  # others were down, too
+    restart_seconds_alone: list[float] = field(default_factory=list)  # of ours, nothing else down
     restart_cpu_seconds: list[float] = field(default_factory=list)
     live_seconds_max: float = 0.0
     drain_seconds_max: float = 0.0
@@ -166,7 +166,7 @@ def suffer(
     tell: Callable[[str], None],
 ) -> Course:
     """All faults in order; `before` is called with the number of each. What came of them."""
-    course, began_s, is_compound = Course(), time.monotonic(), False
+    course, began_s, is_alone = Course(), time.monotonic(), True
     for number, fault in enumerate(faults, 1):
         before(number)
         time.sleep(fault.pause_s)
@@ -178,8 +178,8 @@ def suffer(
         if fault.is_hasty:
             said += ", and on"
         else:
-            said += _recover(fault, world, course, mark, struck_s, is_compound=is_compound)
-        is_compound = fault.is_hasty
+            said += _recover(fault, world, course, mark, struck_s, is_alone=is_alone)
+        is_alone = not fault.is_hasty
         tell(said)
     course.seconds = time.monotonic() - began_s
     return course
@@ -192,20 +192,19 @@ def _recover(
     mark: Sequence[int],
     struck_s: float,
     *,
-    is_compound: bool,
+    is_alone: bool,
 ) -> str:
     """Wait until the system lives again; how long that took, in words.
 
-    `is_compound`: it had not recovered from the fault before.
+    `is_alone`: it had recovered from the fault before.
     """
     said = ""
     if fault.kind == "kill":
         taken_s = _until(world, lambda: world.has_taken(fault.target, mark), struck_s)
         kind = fault.target.partition("-")[0]
-        if not is_compound:
-            course.restart_seconds.setdefault(kind, []).append(taken_s)
-        elif kind != "broker":
-            course.restart_seconds_compound.append(taken_s)
+        course.restart_seconds.setdefault(kind, []).append(taken_s)
+        if is_alone and kind != "broker":
+            course.restart_seconds_alone.append(taken_s)
         with contextlib.suppress(OSError):  # it was ended meanwhile
             course.restart_cpu_seconds.append(cpu_seconds(world.popen(fault.target).pid))
         said = f", at work after {taken_s:.1f} s"
