@@ -16,7 +16,6 @@ from collections.abc import Callable
 from functools import partial
 
 from actions.desired_files import BrokenManifestsError
-from holdfast import garbage
 from holdfast.clock import now_ms
 from holdfast.config import Settings, load
 from holdfast.doors import make_receiver, serve_settings
@@ -203,7 +202,6 @@ class Service:
 
 def main() -> int:
     """Run a service with the settings of the environment."""
-    garbage.as_usual()
     start_logging()
     try:
         service = Service(load())

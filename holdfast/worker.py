@@ -13,6 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from holdfast import garbage
 from holdfast.clock import now_ms
 from holdfast.config import Settings
 from holdfast.kafka_settings import kafka_settings
@@ -65,6 +66,7 @@ class Worker:
             if stage is None:
                 return
             running = make_app(self._name, stage, self._kafka, self._faust, self._meter)
+            garbage.as_usual()
             await running.run(self.stop, self._announce)
         finally:
             await asyncio.gather(*(close() for close in self._closers), return_exceptions=True)

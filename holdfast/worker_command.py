@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from holdfast import garbage
 from holdfast.config import Settings, load
 from holdfast.observe import start_logging
 from holdfast.worker import Worker
@@ -25,7 +24,6 @@ def run_worker(stage: str, directory: Path | None) -> None:
     Exit codes: 0 told to stop, 1 gave up (a supervisor starts it anew), 2 will fail again.
     """
     settings = load(dir=directory)
-    garbage.as_usual()
     start_logging()
     worker = Worker(stage, settings, _meter(settings))
     asyncio.run(_live(worker))
