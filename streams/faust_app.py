@@ -157,9 +157,11 @@ class Running:
         told = False
         try:
             while not stop.is_set() and not self._failure.done():
-                if self._app.crashed or (starting.done() and starting.exception()):
-                    cause = self._app.crash_reason or (starting.done() and starting.exception())
-                    raise RuntimeError("the broker's client has given up") from (cause or None)
+                failed = starting.exception() if starting.done() else None
+                if self._app.crashed or failed:
+                    raise RuntimeError("the broker's client has given up") from (
+                        self._app.crash_reason or failed
+                    )
                 self._stage.check()
                 if self._ready.is_set() and not told:
                     told = True
