@@ -9,7 +9,7 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
     """The non-decreasing fit of least weighted squares along the last axis, shape (..., cells).
 
     `weights` are positive and of the shape of `values`. The order of pooling does not matter, so
-    all rows are pooled at once; SciPy's fit takes one row and as long, and a second to import.
+    all rows are pooled at once; SciPy's fit takes one row, as long, and 0.2 CPU-s to import.
     """
     flat, mass = values.reshape(-1), weights.reshape(-1)
     sums = flat * mass

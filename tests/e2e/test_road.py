@@ -6,6 +6,7 @@ Then the log of that run once more, through workers over Kafka: they must say an
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,30 +92,30 @@ def scaled_out(
     gitops = before_the_rollback(demo.gitops, root / "gitops.git")
     recording = recording_of(Folder(demo.root))
     running, endpoint = start_store(root / "store")
-    client = endpoint.writer()
-    migrate(client, now_ms=recording.records[0].arrived_ms, app_version="test")
-    with SlackReceiver(root / "slack.jsonl") as slack:
-        settings = worker_settings(
-            root,
-            kafka,
-            f"road-{secrets.token_hex(6)}",
-            endpoint,
-            partitions=recording.partitions,
-            gitops_url=str(gitops),
-            slack_webhook_url=slack.url,
-        )
-        workers = Workers(root, settings, recording.clocks)
-        recording.give(workers.log)
-        workers.start("summarise-0", "decide-0")
-        windows = node_rows["ingest_window"]
-        until(lambda: rows_of(client)["ingest_window"] == windows, "equal account of all windows")
-        rows = rows_of(client)
-        workers.start("act-0")  # its control records would have joined the recording
-        until(lambda: len(slack.messages) == 2, "second message")
-        workers.close()
-        client.close()
-        yield ScaledOut(rows, gitops, slack)
-    assert running.stop() == 0
+    try:
+        with closing(endpoint.writer()) as client, SlackReceiver(root / "slack.jsonl") as slack:
+            migrate(client, now_ms=recording.records[0].arrived_ms, app_version="test")
+            settings = worker_settings(
+                root,
+                kafka,
+                f"road-{secrets.token_hex(6)}",
+                endpoint,
+                partitions=recording.partitions,
+                gitops_url=str(gitops),
+                slack_webhook_url=slack.url,
+            )
+            with closing(Workers(root, settings, recording.clocks)) as workers:
+                recording.give(workers.log)
+                workers.start("summarise-0", "decide-0")
+                windows = node_rows["ingest_window"]
+                until(lambda: rows_of(client)["ingest_window"] == windows, "equal windows")
+                rows = rows_of(client)
+                workers.start("act-0")  # its control records would have joined the recording
+                until(lambda: len(slack.messages) == 2, "second message")
+            yield ScaledOut(rows, gitops, slack)
+    finally:
+        code = running.stop()
+    assert code == 0
 
 
 def before_the_rollback(gitops: Path, made: Path) -> Path:
