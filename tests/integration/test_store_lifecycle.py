@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -98,12 +98,17 @@ def test_a_client_waits_for_a_store_that_restarts(tmp_path: Path) -> None:
         assert again[0].stop() == 0
 
 
-def test_an_insert_that_no_store_answered_leaves_nothing_for_the_collector(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_log_records() -> Iterator[None]:
+    """Pytest keeps records, and they keep errors."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("no_log_records")
+def test_an_insert_that_no_store_answered_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
     """A worker tries for as long as the store is away, with megabytes each time."""
-    # pytest keeps records, and they keep errors
-    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     running, endpoint = start_store(tmp_path)
     client = connect(StoreSettings(port=endpoint.port, password=WRITER_PASSWORD, retry_total_s=0.1))
     running.popen.kill()
