@@ -93,6 +93,7 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
         ) as cluster:
             _live(plan, cluster, cluster.doors(), result, tell)
             result.drains_unclean += cluster.stop_parts()
+            result.gave_up = dict(+cluster.gave_up)
             tell("replaying what the broker holds")
             result.take_comparison(
                 compare_kafka(cluster, window_ms=CLOCKS.window_ms, horizon_ms=_HORIZON_MS)

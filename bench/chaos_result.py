@@ -25,7 +25,8 @@ class ChaosResult:
     told apart (`restart_seconds_by_part`). `restart_seconds_alone_max` leaves out kills that
     struck before the system had recovered from the fault before. `stuck`: faults after which
     nothing was decided on for 30 s. `unacknowledged`: uploads by model that had no receipt two
-    minutes after the last fault.
+    minutes after the last fault. `gave_up`: parts of a cluster that ended by themselves with an
+    error, for their supervisor to start them again: that costs time, and nothing else.
     """
 
     seed: int
@@ -55,6 +56,7 @@ class ChaosResult:
     drain_seconds_max: float = 0.0
     drains_unclean: int = 0
     stuck: int = 0
+    gave_up: dict[str, int] = field(default_factory=dict)
     unacknowledged: dict[str, int] = field(default_factory=dict)
     disk_full: int = 0
     disk_full_refused: int = 0

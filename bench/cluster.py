@@ -3,9 +3,10 @@
 import http.client
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
@@ -114,6 +115,7 @@ class ScaledOut:
     proxies: dict[str, FaultProxy]
     output: IO[bytes]
     refusals: Callable[[], int] = lambda: 0
+    gave_up: Counter[str] = field(default_factory=Counter)  # parts that ended by themselves
 
     def key(self, app_id: str) -> str:
         """A new API key."""
@@ -164,6 +166,7 @@ class ScaledOut:
             ended = True
         for part in self.parts.values():
             if part.popen is None or part.popen.poll() is not None:
+                self.gave_up[part.name] += part.popen is not None and part.popen.returncode > 0
                 part.start()
                 ended = True
         return ended

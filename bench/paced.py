@@ -2,6 +2,7 @@
 
 A pool of uploads is made once; each time one is sent it gets an id and a moment of its own, so a
 long run costs no memory and little time. Bodies go as they are: compressing is the phones' work.
+On a machine that gets slower meanwhile, a share of its capacity is fewer uploads.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import msgspec
 import numpy as np
 import uvloop
 
+from bench.speed import loop_s
 from bench.uploads import APP, Order, make_uploads
 from holdfast.clock import now_ms
 from sdk_stub.blocks import write_heads
@@ -23,15 +25,20 @@ from sdk_stub.sender import Sender
 
 _STEP_S: Final = 0.01
 _STEP_UPLOADS_MAX: Final = 2_000
+_SPEED_EVERY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What the process is to do: `rate` uploads a second until it is told to stop."""
+    """What the process is to do: `rate` uploads a second until it is told to stop.
+
+    Fewer in proportion while the machine is slower than `loop_s` says; see `bench.speed`.
+    """
 
     base_url: str
     key: str
     rate: float
+    loop_s: float
     rows: int = 100
     pool: int = 2_000
     seed: int = 2  # not that of other uploads of the same run: equal ids are counted once
@@ -40,7 +47,10 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """What came of it. `come_back` answers were 503; `waiting_max` uploads waited for an answer."""
+    """What came of it. `come_back` answers were 503; `waiting_max` uploads waited for an answer.
+
+    `slowest` is the least share of the rate, in (0, 1], that the machine's speed allowed.
+    """
 
     uploads: int
     rows_acknowledged: int
@@ -50,6 +60,30 @@ class Paced:
     come_back: int
     waiting_max: int
     seconds: float
+    slowest: float
+
+
+class _Due:
+    """How many uploads are due, at a rate that follows the machine's speed down and up again."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._at_s = self._looked_s = time.monotonic()
+        self._owed = 0.0
+        self._share = self.slowest = 1.0
+
+    def take(self) -> int:
+        """Those that are due now; the rest of a burst is due the next time."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _SPEED_EVERY_S:
+            self._looked_s = now_s
+            self._share = min(1.0, self._pace.loop_s / loop_s())
+            self.slowest = min(self.slowest, self._share)
+        self._owed += (now_s - self._at_s) * self._pace.rate * self._share
+        self._at_s = now_s
+        due = min(int(self._owed), _STEP_UPLOADS_MAX)
+        self._owed -= due
+        return due
 
 
 def _tails(pace: Pace, rng: np.random.Generator) -> list[bytes]:
@@ -73,10 +107,10 @@ async def _send(pace: Pace, told: threading.Event) -> Paced:
     sender.start()
     print("ready", flush=True)
     began_s, made, waiting_max = time.monotonic(), 0, 0
+    due = _Due(pace)
     while not told.is_set() or sender.pending:
         if not told.is_set():
-            due = min(int((time.monotonic() - began_s) * pace.rate) - made, _STEP_UPLOADS_MAX)
-            ids = rng.integers(0, 256, (max(due, 0), 16), dtype=np.uint8)
+            ids = rng.integers(0, 256, (due.take(), 16), dtype=np.uint8)
             created = np.full(len(ids), now_ms(), np.int64)
             for head in write_heads(ids, created, pace.rows):
                 sender.put(Outgoing(APP, head + tails[made % len(tails)], pace.rows))
@@ -95,6 +129,7 @@ async def _send(pace: Pace, told: threading.Event) -> Paced:
         counts.retried_statuses.get(503, 0),
         waiting_max,
         time.monotonic() - began_s,
+        due.slowest,
     )
 
 

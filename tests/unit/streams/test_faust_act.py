@@ -11,7 +11,7 @@ import pytest
 from analytics.types import Verdict
 from streams.faust_act import Acting
 from streams.ports import NoMeter
-from tests.unit.streams.test_faust_stages import MemoryState, until, windows_topic
+from tests.fakes.stage_topics import MemoryState, until, windows_topic
 from wire.errors import PermanentError
 
 
