@@ -5,9 +5,9 @@ store restarts, is busy, drops a connection) is a TransientError; what the store
 a PermanentError. The statements here are reads and idempotent writes, so all may be sent again.
 """
 
+import gc
 import re
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -131,13 +131,12 @@ class Client:
             try:
                 return attempt()
             except (ClickHouseError, urllib3.exceptions.HTTPError, OSError) as error:
-                _let_go(error)
+                # Errors of urllib3 refer to themselves through their frames, and those have the
+                # insert: what the tries before this one left must not wait for a seldom look.
+                gc.collect()
                 known = _as_known(error)
                 if isinstance(known, PermanentError) or waited_s >= self._settings.retry_total_s:
-                    try:
-                        raise known from error
-                    finally:
-                        del known  # or this frame, which has the insert, would stay with its error
+                    raise known from error
             self._on_retry()
             self._sleep(pause_s)
             waited_s += pause_s
@@ -150,16 +149,6 @@ def connect(settings: StoreSettings, *, on_retry: Callable[[], None] = lambda: N
     `on_retry` is called whenever the store was busy, slow or away, and is asked again.
     """
     return Client(settings, on_retry=on_retry)
-
-
-def _let_go(error: BaseException) -> None:
-    """Free what its frames hold: urllib3's refer to the error itself, so the body of the insert
-    would stay, try after try, until somebody looks for cycles.
-    """
-    found: BaseException | None = error
-    while found is not None:
-        traceback.clear_frames(found.__traceback__)
-        found = found.__cause__ or found.__context__
 
 
 def _as_known(error: Exception) -> PermanentError | TransientError:
