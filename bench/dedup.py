@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bench.report import Report, Result
 from ingest.anonymise import kept_batch_ids
 from streams.dedup import RECENT_BYTES, RECENT_MAX, SPILL_IDS, DedupIndex
+from streams.id_filter import BITS_PER_ID
 from streams.id_runs import PAGE_IDS
 from streams.summarise import SKEW_MS
 from wire.desired import DAY_MS
@@ -31,6 +32,7 @@ RATE: Final = 10_000  # uploads a second, of the projection
 PARTITIONS: Final = 64
 _SMALLER: Final = 32
 _FENCE_BYTES: Final = 8
+_HOUR_MS: Final = 3_600_000
 _START_MS: Final = 1_790_000_000_000
 _PROJECTED_IDS: Final = RATE * (AGE_MS + SKEW_MS) // 1000
 
@@ -127,9 +129,13 @@ def small_index(folder: Path) -> DedupIndex:
 
 
 def limit_bytes(held: int, *, share: int) -> float:
-    """What an index with that share of the product's limits may hold in memory for so many ids."""
+    """What an index with that share of the product's limits may hold in memory for so many ids.
+
+    Filters know the ids of one hour, and are made for those of a whole file at least.
+    """
     limits = (RECENT_MAX * RECENT_BYTES + SPILL_IDS * BATCH_ID.itemsize) / share
-    return limits + held / PAGE_IDS * _FENCE_BYTES
+    filtered = SPILL_IDS / share + held * _HOUR_MS / (AGE_MS + SKEW_MS)
+    return limits + held / PAGE_IDS * _FENCE_BYTES + filtered * 2 * BITS_PER_ID / 8
 
 
 def anonymous_bytes() -> int:

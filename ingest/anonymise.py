@@ -18,11 +18,10 @@ from ingest.ports import LogEntry
 from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT, UploadGroup
 from wire.context import Context
 from wire.pb.registry import METRICS
-from wire.segment import BATCH_ID, Kind, Segment, encode
+from wire.segment import BATCH_HOUR_BYTES, BATCH_ID, Kind, Segment, encode
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
-_HOUR_BYTES: Final = 2  # modulo 65,536 hours: it orders ids by age, it is no date
 _FORGOTTEN: Final = Context(*("",) * 3, 0, *("",) * 8)
 Columns = dict[str, NDArray[Any]]
 
@@ -35,16 +34,15 @@ def partition_of(batch_ids: bytes, partitions: int) -> NDArray[np.int64]:
 def kept_batch_ids(batch_ids: Sequence[bytes], created_ms: NDArray[np.int64]) -> NDArray[np.void]:
     """What the log keeps of batch ids, shape ``(U,)`` of 16 bytes: equal for equal uploads.
 
-    The hour of `created_ms`, big-endian, then a digest with nothing to read. A retry keeps both,
-    so it has the same bytes; and ids in sorted order lie by age, so that old ones can be put away
-    (`streams.dedup`).
+    Its hour, then a digest with nothing to read. A retry keeps both, so it has the same bytes; and
+    ids in sorted order lie by age, so that old ones can be put away (`streams.dedup`).
     """
     kept = np.empty((len(batch_ids), BATCH_ID.itemsize), np.uint8)
-    hours = (created_ms // HOUR_MS).astype(">u2")
-    kept[:, :_HOUR_BYTES] = hours.view(np.uint8).reshape(-1, _HOUR_BYTES)
-    size = BATCH_ID.itemsize - _HOUR_BYTES
+    hours = (created_ms // HOUR_MS).astype(">u2")  # `wire.segment.batch_hour`
+    kept[:, :BATCH_HOUR_BYTES] = hours.view(np.uint8).reshape(-1, BATCH_HOUR_BYTES)
+    size = BATCH_ID.itemsize - BATCH_HOUR_BYTES
     digests = b"".join([blake2b(i, digest_size=size).digest() for i in batch_ids])
-    kept[:, _HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
+    kept[:, BATCH_HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
     return kept.reshape(-1).view(BATCH_ID)
 
 

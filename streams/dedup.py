@@ -4,8 +4,9 @@ A pure function of the log: the answer for an id that was seen within the horizo
 ids before it and on nothing else, so an index rebuilt from the log's id table answers alike after
 a restart. Files are a place to put runs, not a record: without a folder all stays in memory.
 
-Ids begin with the hour in which the upload was made (`ingest.anonymise`), so that a run, sorted,
-lies by age: a fresh upload is outside the range of every run but the latest, and reads no file.
+Ids begin with the hour in which the upload was made (`wire.segment.batch_hour`), so that a run,
+sorted, lies by age: a fresh upload is outside the range of every run that was written in an hour
+before it, and the filters of the others know that it is not there. It reads no file.
 """
 
 from collections.abc import Iterable
@@ -16,21 +17,24 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.id_filter import IdFilter
 from streams.id_runs import FileRun, Ids, MemoryRun, ids_of, merge_runs, merged, write_run
-from wire.segment import BATCH_ID
+from wire.segment import BATCH_HOUR_BYTES, BATCH_ID, batch_hour
 
 RECENT_MAX: Final = 16_384  # ids as Python objects: about 2 MB
 RECENT_BYTES: Final = 120  # of one id in a set: the object, and its share of a half-full table
 SPILL_IDS: Final = 1 << 18  # 4 MiB of sorted ids in memory, then a file
 FAN_IN: Final = 8  # files of one level become one of the next
 LEVEL_MAX: Final = 2  # up to 2^24 ids a file: a merge takes seconds, and a run expires as a whole
+_BELOW_HOUR: Final = 64 - 8 * BATCH_HOUR_BYTES
 
 
 @dataclass(slots=True)
 class DedupIndex:
     """Ids of one partition. `horizon_ms` must cover the accepted age of an upload.
 
-    With a `folder` (it must exist) memory is bounded by `spill_ids`, and a fence per 256 ids.
+    With a `folder` (it must exist) memory is bounded by `spill_ids`, a fence per 256 ids, and
+    two bytes for each id of the present hour.
     """
 
     horizon_ms: int
@@ -50,7 +54,9 @@ class DedupIndex:
         """What the index holds in memory, by its own account."""
         recent = len(self._recent) * RECENT_BYTES
         runs = sum(len(run) for run in self._runs) * BATCH_ID.itemsize
-        return recent + runs + sum(len(run.fences) * run.fences.itemsize for run in self._files)
+        fences = sum(len(run.fences) * run.fences.itemsize for run in self._files)
+        filters = sum(run.filter.memory_bytes for run in self._files if run.filter is not None)
+        return recent + runs + fences + filters
 
     @property
     def disk_bytes(self) -> int:
@@ -103,10 +109,12 @@ class DedupIndex:
             return seen
         for run in self._runs:
             seen |= run.has(wanted)
-        newest = max((run.last for run in self._files), default=-1)
-        for i in np.flatnonzero(~seen & (wanted.high <= newest)) if newest >= 0 else ():
-            high, low = int(wanted.high[i]), int(wanted.low[i])
-            seen[i] = any(run.has(high, low) for run in reversed(self._files))
+        lowest, highest = int(wanted.high.min()), int(wanted.high.max())
+        for file in reversed(self._files):
+            if highest < file.first or file.last < lowest:
+                continue
+            for i in np.flatnonzero(file.may_have(wanted) & ~seen):
+                seen[i] = file.has(int(wanted.high[i]), int(wanted.low[i]))
         return seen
 
     def _freeze(self, now_ms: int) -> None:
@@ -119,19 +127,26 @@ class DedupIndex:
             self._runs[-2:] = [_joined(self._runs[-2:])]
         self._expire(now_ms)
         if self.folder and sum(len(run) for run in self._runs) >= self.spill_ids:
-            self._spill(self.folder)
+            self._spill(self.folder, batch_hour(now_ms) << _BELOW_HOUR)
 
-    def _spill(self, folder: Path) -> None:
-        """Put what is in memory into a file; if the disk does not take it, it stays."""
+    def _spill(self, folder: Path, since: int) -> None:
+        """Put what is in memory into a file; if the disk does not take it, it stays.
+
+        The present hour begins with the upper half `since`: filters of hours before it go.
+        """
+        for file in self._files:
+            if file.filter is not None and file.filter.since != since:
+                file.filter = None
         try:
             run = _joined(self._runs)
-            written = write_run(folder, [run.ids], newest_ms=run.newest_ms, level=0)
+            empty = IdFilter(since, len(run))
+            written = write_run(folder, [run.ids], newest_ms=run.newest_ms, level=0, filter_=empty)
             self._files.append(written)
             self._runs = []
             for level in range(LEVEL_MAX):
                 tail = self._files[-FAN_IN:]
                 if len(tail) == FAN_IN and all(run.level == level for run in tail):
-                    self._files[-FAN_IN:] = [merge_runs(folder, tail, level=level + 1)]
+                    self._files[-FAN_IN:] = [merge_runs(folder, tail, level=level + 1, since=since)]
         except OSError:
             return  # more memory is used until it works again; every answer stays right
 

@@ -18,6 +18,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.id_filter import IdFilter
+
 PAGE_IDS: Final = 256  # 4 KiB: what a lookup reads
 _MERGE_PAGES: Final = 256  # fences between two cuts of a merge: about 1 MiB of ids at a time
 _PAIR: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
@@ -79,9 +81,12 @@ class MemoryRun:
         return found
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class FileRun:
-    """Sorted ids in a nameless file. `fences` holds the upper half of each page's first id."""
+    """Sorted ids in a nameless file. `fences` holds the upper half of each page's first id.
+
+    `filter` spares reading for new ids of the hour in which it was written; it may be dropped.
+    """
 
     newest_ms: int
     level: int
@@ -89,6 +94,7 @@ class FileRun:
     first: int
     last: int
     fences: "array[int]"  # in the machine's order: bisect is faster there than NumPy's search
+    filter: IdFilter | None
     _file: int = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +102,13 @@ class FileRun:
 
     def __len__(self) -> int:
         return self.count
+
+    def may_have(self, wanted: Ids) -> NDArray[np.bool_]:
+        """False where an id is certainly not in the run, shape ``(U,)``; reads nothing."""
+        inside = (wanted.high >= np.uint64(self.first)) & (wanted.high <= np.uint64(self.last))
+        if self.filter is not None and inside.any():
+            inside[inside] = self.filter.may_have(wanted.high[inside], wanted.low[inside])
+        return inside
 
     def has(self, high: int, low: int) -> bool:
         """Whether this id is in the run; one out of its range costs no reading."""
@@ -131,8 +144,13 @@ class FileRun:
             rest = rest[at:]
 
 
-def write_run(folder: Path, chunks: Iterable[Ids], *, newest_ms: int, level: int) -> FileRun:
-    """Write sorted chunks, at least one id in all, that follow each other. Raises OSError."""
+def write_run(
+    folder: Path, chunks: Iterable[Ids], *, newest_ms: int, level: int, filter_: IdFilter
+) -> FileRun:
+    """Write sorted chunks, at least one id in all, that follow each other. Raises OSError.
+
+    `filter_` is empty; it takes what it covers.
+    """
     file, name = tempfile.mkstemp(prefix="ids-", dir=folder)
     count, first, last = 0, 0, 0
     fences = array("Q")
@@ -148,16 +166,27 @@ def write_run(folder: Path, chunks: Iterable[Ids], *, newest_ms: int, level: int
             last = int(ids.high[-1])
             fences.frombytes(ids.high[-count % PAGE_IDS :: PAGE_IDS].tobytes())
             count += len(ids)
+            filter_.add(ids.high, ids.low)
     except BaseException:
         os.close(file)
         raise
-    return FileRun(newest_ms, level, count, first, last, fences, file)
+    return FileRun(newest_ms, level, count, first, last, fences, filter_, file)
 
 
-def merge_runs(folder: Path, runs: Sequence[FileRun], *, level: int) -> FileRun:
-    """One run of several, a few pages of each in memory at a time. Raises OSError."""
+def merge_runs(folder: Path, runs: Sequence[FileRun], *, level: int, since: int) -> FileRun:
+    """One run of several, a few pages of each in memory at a time. Raises OSError.
+
+    Its filter covers the ids from `since` on.
+    """
     fences = np.sort(np.concatenate([np.frombuffer(run.fences, np.uint64) for run in runs]))
     cuts: list[np.uint64 | None] = [*fences[_MERGE_PAGES::_MERGE_PAGES], None]
     parts = zip(*(run.below(cuts) for run in runs), strict=True)
     newest_ms = max(run.newest_ms for run in runs)
-    return write_run(folder, map(merged, parts), newest_ms=newest_ms, level=level)
+    covered = sum(run.filter.count for run in runs if run.filter is not None)
+    return write_run(
+        folder,
+        map(merged, parts),
+        newest_ms=newest_ms,
+        level=level,
+        filter_=IdFilter(since, covered),
+    )
