@@ -6,9 +6,11 @@ On a machine that gets slower meanwhile, a share of its capacity is fewer upload
 """
 
 import asyncio
+import statistics
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,14 +27,16 @@ from sdk_stub.sender import Sender
 
 _STEP_S: Final = 0.01
 _STEP_UPLOADS_MAX: Final = 2_000
-_SPEED_EVERY_S: Final = 5.0
+_SPEED_EVERY_S: Final = 1.0
+_SPEEDS: Final = 15  # of which the median counts: one bad moment is no slower machine
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """What the process is to do: `rate` uploads a second until it is told to stop.
 
-    Fewer in proportion while the machine is slower than `loop_s` says; see `bench.speed`.
+    Fewer in proportion while the machine is slower than `loop_s` says (`bench.speed`), unless that
+    is 0. At most `waiting` wait for an answer, 0: any number.
     """
 
     base_url: str
@@ -43,6 +47,7 @@ class Pace:
     pool: int = 2_000
     seed: int = 2  # not that of other uploads of the same run: equal ids are counted once
     connections: int = 64
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +75,22 @@ class _Due:
         self._pace = pace
         self._at_s = self._looked_s = time.monotonic()
         self._owed = 0.0
+        self._loops_s: deque[float] = deque([pace.loop_s], maxlen=_SPEEDS)
         self._share = self.slowest = 1.0
 
-    def take(self) -> int:
-        """Those that are due now; the rest of a burst is due the next time."""
+    def take(self, pending: int) -> int:
+        """Those that are due now while so many wait; the rest of a burst is due the next time."""
         now_s = time.monotonic()
-        if now_s - self._looked_s >= _SPEED_EVERY_S:
+        if self._pace.loop_s and now_s - self._looked_s >= _SPEED_EVERY_S:
             self._looked_s = now_s
-            self._share = min(1.0, self._pace.loop_s / loop_s())
+            self._loops_s.append(loop_s())
+            self._share = min(1.0, self._pace.loop_s / statistics.median(self._loops_s))
             self.slowest = min(self.slowest, self._share)
         self._owed += (now_s - self._at_s) * self._pace.rate * self._share
         self._at_s = now_s
         due = min(int(self._owed), _STEP_UPLOADS_MAX)
+        if self._pace.waiting:
+            due = min(due, max(self._pace.waiting - pending, 0))
         self._owed -= due
         return due
 
@@ -110,7 +119,7 @@ async def _send(pace: Pace, told: threading.Event) -> Paced:
     due = _Due(pace)
     while not told.is_set() or sender.pending:
         if not told.is_set():
-            ids = rng.integers(0, 256, (due.take(), 16), dtype=np.uint8)
+            ids = rng.integers(0, 256, (due.take(sender.pending), 16), dtype=np.uint8)
             created = np.full(len(ids), now_ms(), np.int64)
             for head in write_heads(ids, created, pace.rows):
                 sender.put(Outgoing(APP, head + tails[made % len(tails)], pace.rows))

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(280)
 def test_a_store_that_is_away_costs_neither_events_nor_receipts(tmp_path: Path) -> None:
-    plan = Plan(minutes=0.1, uploads=2_000, window_ms=1_000, load=0.1)
+    plan = Plan(minutes=0.1, capacity_s=3.0, window_ms=1_000, load=0.1)
 
     figures = {r.what: r for r in report(plan, measure(plan, tmp_path)).results}
 
