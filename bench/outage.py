@@ -196,7 +196,7 @@ def report(plan: Plan, outage: Outage) -> Report:
                    ("<=", 0), sent.uploads + flooded.uploads),
             Result("C7", "uploads waiting at once", sent.waiting_max, "uploads"),
             Result("C7", "service RSS, most before", outage.before_mb, "MB"),
-            Result("C7", "service RSS, most from then on", outage.most_mb, "MB", None, outage.samples),
+            Result("C7", "service RSS, most since", outage.most_mb, "MB", None, outage.samples),
             Result("C7", "service RSS after", outage.after_mb, "MB"),
             Result("C7", "growth of it", outage.most_mb - outage.before_mb, "MB",
                    ("<=", _GROWTH_MB_MAX), outage.samples),
