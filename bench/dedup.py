@@ -131,11 +131,11 @@ def small_index(folder: Path) -> DedupIndex:
 def limit_bytes(held: int, *, share: int) -> float:
     """What an index with that share of the product's limits may hold in memory for so many ids.
 
-    Filters know the ids of one hour, and are made for those of a whole file at least.
+    Filters know the ids of one hour.
     """
     limits = (RECENT_MAX * RECENT_BYTES + SPILL_IDS * BATCH_ID.itemsize) / share
-    filtered = SPILL_IDS / share + held * _HOUR_MS / (AGE_MS + SKEW_MS)
-    return limits + held / PAGE_IDS * _FENCE_BYTES + filtered * 2 * BITS_PER_ID / 8
+    of_one_hour = held * _HOUR_MS / (AGE_MS + SKEW_MS)
+    return limits + held / PAGE_IDS * _FENCE_BYTES + of_one_hour * 2 * BITS_PER_ID / 8
 
 
 def anonymous_bytes() -> int:

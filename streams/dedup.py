@@ -139,7 +139,7 @@ class DedupIndex:
                 file.filter = None
         try:
             run = _joined(self._runs)
-            empty = IdFilter(since, len(run))
+            empty = IdFilter(since, int((run.ids.high >= np.uint64(since)).sum()))
             written = write_run(folder, [run.ids], newest_ms=run.newest_ms, level=0, filter_=empty)
             self._files.append(written)
             self._runs = []

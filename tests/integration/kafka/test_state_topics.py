@@ -18,7 +18,7 @@ from streams.kafka.seen import Seen, SeenTopic
 from streams.kafka.stage_topics import SummariseKafka
 from streams.kafka.topics import DECIDE_STATE, ensure_topics
 from wire.errors import TransientError
-from wire.segment import BATCH_ID
+from wire.segment import BATCH_HOUR_BYTES, BATCH_ID, batch_hour
 
 WRITERS = itertools.count()
 
@@ -375,25 +375,33 @@ class Accounted(DedupIndex):
         self.held_max = max(self.held_max, self.memory_bytes)
 
 
+def ids_made_at(at_ms: int, rng: np.random.Generator) -> bytes:
+    """1,000 batch ids of that hour."""
+    ids = np.frombuffer(rng.bytes(16_000), np.uint8).reshape(-1, 16).copy()
+    ids[:, :BATCH_HOUR_BYTES] = list(batch_hour(at_ms).to_bytes(BATCH_HOUR_BYTES))
+    return ids.tobytes()
+
+
 def test_a_week_of_ids_is_restored_piece_by_piece(settings: KafkaSettings, tmp_path: Path) -> None:
     """1,600,000 ids, 25.6 MB: at most 82 kB of them are on their way, and 0.4 MB in memory."""
 
     async def work() -> None:
         topic = SeenTopic(settings)
         rng = np.random.default_rng(5)
-        windows = [[rng.bytes(16_000) for _ in range(20)] for _ in range(80)]
-        for at, window in enumerate(windows, 1):
-            pairs = [(at, joined) for joined in window]
-            await topic.write(0, next_offset=at, log_time=[at, "w", 0], ids=pairs)
-        index = Accounted(1_000, tmp_path, spill_ids=4_096, recent_max=512)
+        times = [n * 7_200_000 for n in range(1, 81)]
+        windows = [[ids_made_at(at_ms, rng) for _ in range(20)] for at_ms in times]
+        for at, (at_ms, window) in enumerate(zip(times, windows, strict=True), 1):
+            pairs = [(at_ms, joined) for joined in window]
+            await topic.write(0, next_offset=at, log_time=[at_ms, "w", 0], ids=pairs)
+        index = Accounted(times[-1], tmp_path, spill_ids=4_096, recent_max=512)
 
-        assert await topic.read(0, index) == Seen(80, [80, "w", 0])
+        assert await topic.read(0, index) == Seen(80, [times[-1], "w", 0])
 
         assert index.piece_max <= 4_096 * 16 + 16_000
         assert index.held_max <= 400_000
         assert index.disk_bytes + 4_096 * 16 >= len(index) * 16 == 25_600_000
         for window in windows:
-            assert knows(index, b"".join(window[::7]), now_ms=80)
+            assert knows(index, b"".join(window[::7]), now_ms=times[-1])
         await topic.close()
 
     run(work)
