@@ -18,13 +18,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.id_filter import IdFilter
+from streams.id_filter import Halves, IdFilter
 
 PAGE_IDS: Final = 256  # 4 KiB: what a lookup reads
 _MERGE_PAGES: Final = 256  # fences between two cuts of a merge: about 1 MiB of ids at a time
 _PAIR: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 _ID: Final = struct.Struct(">QQ")
-Halves = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
