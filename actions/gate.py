@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from analytics.types import Verdict
-from wire.desired import DAY_MS, Gate
+from wire.desired import Gate
+from wire.times import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

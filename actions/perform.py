@@ -19,8 +19,9 @@ from actions.outbox import Action, Effect, Entry, Outbox
 from actions.ports import Committer, Messenger
 from actions.results import ActionResult, State
 from analytics.types import Outcome, Verdict, VerdictKind
-from wire.desired import DAY_MS, Desired, Release
+from wire.desired import Desired, Release
 from wire.errors import TransientError
+from wire.times import DAY_MS
 
 BACKOFF_MS_MAX: Final = 300_000
 TRIES_MAX: Final = 300

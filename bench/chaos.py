@@ -34,8 +34,8 @@ from bench.scenarios import SCENARIOS
 from holdfast.example_repo import rollback_commits
 from store import queries
 from store.client import Client
-from wire.desired import DAY_MS
 from wire.errors import PermanentError, TransientError
+from wire.times import DAY_MS
 
 PARTITIONS: Final = 2  # so that markers of several must meet
 _KILLS_PER_WAVE: Final = 100

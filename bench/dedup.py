@@ -24,15 +24,14 @@ from streams.dedup import RECENT_BYTES, RECENT_MAX, SPILL_IDS, DedupIndex
 from streams.id_filter import BITS_PER_ID
 from streams.id_runs import PAGE_IDS
 from streams.summarise import SKEW_MS
-from wire.desired import DAY_MS
 from wire.segment import BATCH_ID
+from wire.times import DAY_MS, HOUR_MS
 
 AGE_MS: Final = 7 * DAY_MS
 RATE: Final = 10_000  # uploads a second, of the projection
 PARTITIONS: Final = 64
 _SMALLER: Final = 32
 _FENCE_BYTES: Final = 8
-_HOUR_MS: Final = 3_600_000
 _START_MS: Final = 1_790_000_000_000
 _PROJECTED_IDS: Final = RATE * (AGE_MS + SKEW_MS) // 1000
 
@@ -134,7 +133,7 @@ def limit_bytes(held: int, *, share: int) -> float:
     Filters know the ids of one hour.
     """
     limits = (RECENT_MAX * RECENT_BYTES + SPILL_IDS * BATCH_ID.itemsize) / share
-    of_one_hour = held * _HOUR_MS / (AGE_MS + SKEW_MS)
+    of_one_hour = held * HOUR_MS / (AGE_MS + SKEW_MS)
     return limits + held / PAGE_IDS * _FENCE_BYTES + of_one_hour * 2 * BITS_PER_ID / 8
 
 

@@ -24,13 +24,13 @@ from analytics.detectors.shiryaev_roberts import ShiryaevRoberts
 from analytics.drift_baseline import DAY_MS, WEEK_MS
 from analytics.forecast import CostForecast, ForecastRules
 from analytics.types import Outcome
+from wire.times import HOUR_MS
 
 WINDOW_MS: Final = 900_000
 DAY: Final = 96
 WARMUP: Final = 14 * DAY
 SEASONS: Final = ((DAY_MS, 4), (WEEK_MS, 3))
 TOLERANCE: Final = 0.02
-HOUR_MS: Final = 3_600_000
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 

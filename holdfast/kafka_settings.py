@@ -6,8 +6,7 @@ from holdfast.config import Settings
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.security import TLS, Security, tls_context
 from wire.errors import PermanentError
-
-_HOUR_MS = 3_600_000
+from wire.times import HOUR_MS
 
 
 def kafka_settings(settings: Settings) -> KafkaSettings:
@@ -26,8 +25,8 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         replication=settings.kafka_replication,
         min_insync=settings.kafka_min_insync,
         create_topics=settings.kafka_create_topics,
-        retention_ms=int(settings.retention_hours * _HOUR_MS),
-        seen_retention_ms=int(settings.seen_retention_hours * _HOUR_MS),
+        retention_ms=int(settings.retention_hours * HOUR_MS),
+        seen_retention_ms=int(settings.seen_retention_hours * HOUR_MS),
         security=_security(settings),
     )
 

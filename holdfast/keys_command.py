@@ -6,8 +6,7 @@ from holdfast.clock import now_ms
 from holdfast.config import load
 from holdfast.folder import Folder
 from ingest.keys import KeyFile
-
-_HOUR_MS = 3_600_000
+from wire.times import HOUR_MS
 
 
 def key_file(directory: Path | None) -> KeyFile:
@@ -24,7 +23,7 @@ def create(directory: Path | None, app_id: str) -> dict[str, object]:
 
 def rotate(directory: Path | None, key_id: str, overlap_hours: float) -> dict[str, object]:
     """A successor; the old key works on for the overlap."""
-    key = key_file(directory).rotate(key_id, overlap_ms=int(overlap_hours * _HOUR_MS))
+    key = key_file(directory).rotate(key_id, overlap_ms=int(overlap_hours * HOUR_MS))
     return {"replaces": key_id, "key": key, "overlap_hours": overlap_hours}
 
 

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from wire.desired import DAY_MS
+from wire.times import DAY_MS
 
 DIRECTORY: Final = "holdfast"
 

@@ -22,7 +22,6 @@ from streams.log.base import Append, Record
 from streams.log.memory import MemoryLog
 from wire.decode import Encoding
 from wire.desired import (
-    DAY_MS,
     Desired,
     Gate,
     Guardrail,
@@ -34,6 +33,7 @@ from wire.desired import (
 )
 from wire.errors import PermanentError, TransientError
 from wire.segment import Kind, Segment, encode
+from wire.times import DAY_MS
 
 IDENTITY: Final = ReplayIdentity(
     app_id="recordings",

@@ -16,10 +16,10 @@ from streams.kafka.topics import SEEN, retention_of
 from streams.stage_summarise import Clocks
 from streams.summarise import SKEW_MS
 from wire.errors import PermanentError
+from wire.times import HOUR_MS
 
 _log = logging.getLogger("holdfast.seen_retention")
 _MARGIN_MS: Final = 2 * SKEW_MS  # a record of ids is as old as its window; clocks are apart
-_HOUR_MS: Final = 3_600_000
 
 
 def covered_age_ms(kafka: KafkaSettings) -> int:
@@ -31,11 +31,11 @@ def check_covered(kafka: KafkaSettings, accepted_age_ms: int) -> None:
     """Raises PermanentError ``seen_retention_too_short``."""
     if accepted_age_ms < covered_age_ms(kafka):
         return
-    hours = (accepted_age_ms + _MARGIN_MS) / _HOUR_MS
+    hours = (accepted_age_ms + _MARGIN_MS) / HOUR_MS
     raise PermanentError(
         "seen_retention_too_short",
-        f"batch ids are kept for {kafka.seen_retention_ms / _HOUR_MS:g} h, and uploads are accepted"
-        f" for {accepted_age_ms / _HOUR_MS:g} h: a late retry would be counted twice",
+        f"batch ids are kept for {kafka.seen_retention_ms / HOUR_MS:g} h, and uploads are accepted"
+        f" for {accepted_age_ms / HOUR_MS:g} h: a late retry would be counted twice",
         field="HOLDFAST_SEEN_RETENTION_HOURS",
         accepted=f"HOLDFAST_SEEN_RETENTION_HOURS above {hours:.4g}",
     )
@@ -52,8 +52,8 @@ async def remembering(kafka: KafkaSettings, pinned: Clocks) -> Clocks:
     if kept_ms is not None and kept_ms < kafka.seen_retention_ms:
         raise PermanentError(
             "seen_retention_too_short",
-            f"the topic {kafka.topic(SEEN)} keeps batch ids for {kept_ms / _HOUR_MS:g} h, not for"
-            f" {kafka.seen_retention_ms / _HOUR_MS:g} h; an existing topic is never altered",
+            f"the topic {kafka.topic(SEEN)} keeps batch ids for {kept_ms / HOUR_MS:g} h, not for"
+            f" {kafka.seen_retention_ms / HOUR_MS:g} h; an existing topic is never altered",
             field="HOLDFAST_SEEN_RETENTION_HOURS",
             accepted=f"retention.ms={kafka.seen_retention_ms} of that topic, or the setting lower",
         )

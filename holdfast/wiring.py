@@ -19,8 +19,7 @@ from ingest.signing import load_or_make
 from streams.local_worker import WorkerSettings
 from streams.log.sqlite import SqliteLog
 from wire.desired import Policy
-
-_HOUR_MS = 3_600_000
+from wire.times import HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def worker_settings(settings: Settings, folder: Folder, policy: Policy) -> Worke
     return WorkerSettings(
         window_ms=policy.window_ms,
         horizon_ms=policy.accepted_age_ms,
-        retention_ms=int(settings.retention_hours * _HOUR_MS),
+        retention_ms=int(settings.retention_hours * HOUR_MS),
         dedup_folder=folder.dedup,
         dead_letters_max=settings.dead_letters_max,
     )

@@ -19,9 +19,8 @@ from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT, UploadGroup
 from wire.context import Context
 from wire.pb.registry import METRICS
 from wire.segment import BATCH_HOUR_BYTES, BATCH_ID, Kind, Segment, encode
+from wire.times import HOUR_MS, MINUTE_MS
 
-MINUTE_MS: Final = 60_000
-HOUR_MS: Final = 3_600_000
 _FORGOTTEN: Final = Context(*("",) * 3, 0, *("",) * 8)
 Columns = dict[str, NDArray[Any]]
 

@@ -17,8 +17,9 @@ from analytics.drift_statistics import SeriesKind, SeriesWindow
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
 from streams.codec import pack, unpack
 from streams.partial import WindowPartial
-from wire.desired import DAY_MS, Desired, sha256
+from wire.desired import Desired, sha256
 from wire.pb.registry import METRICS
+from wire.times import DAY_MS
 
 WARMUP_MS: Final = 14 * DAY_MS
 _CLASSES: Final = 1000

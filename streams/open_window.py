@@ -15,7 +15,6 @@ from streams.series import (
     LATE_MINUTES,
     METRIC_COLUMNS,
     METRIC_SHAPES,
-    MINUTE_MS,
     UNIT_NAMES,
     UNIT_SHAPES,
     CostSeries,
@@ -28,6 +27,7 @@ from streams.series import (
 from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT
 from wire.context import Context
 from wire.segment import ROW_COLUMNS, Column, Segment
+from wire.times import MINUTE_MS
 
 FOLD_ROWS: Final = 400_000
 """Rows that pile up before they are folded into cells; bounds memory at about 50 bytes each."""

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from analytics.cells import histogram_offsets
 from analytics.types import Verdict
 from streams.partial import WindowPartial
-from streams.series import METRIC_NAMES, METRIC_SHAPES, MINUTE_MS, Series
-
-HOUR_MS = 60 * MINUTE_MS
+from streams.series import METRIC_NAMES, METRIC_SHAPES, Series
+from wire.times import HOUR_MS, MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from analytics.cells import MetricShape, Shape
 from wire.context import Context
 from wire.pb.registry import METRICS
 
-MINUTE_MS: Final = 60_000
 LATE_MINUTES: Final = 120
 """Events later than this fall into hour buckets: a minute's shape is of no use by then."""
 

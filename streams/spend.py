@@ -10,9 +10,9 @@ from analytics.forecast import CostFinding, CostMonitor, ForecastRules
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
 from streams.partial import WindowPartial
 from streams.rows import Columns
-from wire.desired import DAY_MS, Desired, Release, sha256
+from wire.desired import Desired, Release, sha256
+from wire.times import DAY_MS, HOUR_MS
 
-HOUR_MS: Final = 3_600_000
 _FLOOR_MICROS: Final = 1_000_000
 """An excess below one unit of currency an hour is not worth a message."""
 

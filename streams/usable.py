@@ -23,8 +23,8 @@ from wire.segment import (
     Kind,
     Segment,
 )
+from wire.times import MINUTE_MS
 
-_MINUTE_MS: Final = 60_000
 _AHEAD_MINUTES: Final = 5
 _BEHIND_MINUTES: Final = 400 * 1440  # more than any accepted age
 _LABELS_MAX: Final = 1_000_000
@@ -76,7 +76,7 @@ def _check_references(segment: Segment) -> None:
 
 def _check_minutes(segment: Segment) -> None:
     if segment.rows:
-        now = segment.arrived_ms // _MINUTE_MS
+        now = segment.arrived_ms // MINUTE_MS
         if _outside(segment.rows["event_minute"], now - _BEHIND_MINUTES, now + _AHEAD_MINUTES):
             raise _inconsistent("a row lies at an impossible minute")
 

@@ -7,11 +7,10 @@ control records (canonical JSON, see `to_json`), so that a replay sees what the 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
-DAY_MS: Final = 86_400_000
+from wire.times import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

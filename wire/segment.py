@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from wire.context import Context
 from wire.errors import PermanentError
 from wire.pb.registry import METRICS
+from wire.times import HOUR_MS
 
 Column = NDArray[Any]
 
@@ -36,7 +37,6 @@ class Kind(StrEnum):
 BATCH_ID: Final = np.dtype("V16")
 BATCH_HOUR_BYTES: Final = 2
 """At the head of a batch id: `batch_hour` of the upload, big-endian; the rest is a digest."""
-_HOUR_MS: Final = 3_600_000
 UPLOAD_COLUMNS: Final[Mapping[str, np.dtype[Any]]] = {
     "batch_id": BATCH_ID,
     "n": np.dtype("<i4"),  # accepted observations
@@ -98,7 +98,7 @@ class Segment:
 
 def batch_hour(created_ms: int) -> int:
     """What the first `BATCH_HOUR_BYTES` of an upload's id say, in [0, 65,535]: hours go round."""
-    return created_ms // _HOUR_MS % (1 << 8 * BATCH_HOUR_BYTES)
+    return created_ms // HOUR_MS % (1 << 8 * BATCH_HOUR_BYTES)
 
 
 _CACHED_MAX: Final = 65_536

@@ -19,6 +19,7 @@ from streams.kafka.broker import (
     lost_connection,
 )
 from wire.errors import PermanentError
+from wire.times import DAY_MS
 
 TELEMETRY: Final = "telemetry"
 SEEN: Final = "seen"
@@ -29,7 +30,6 @@ ACT_STATE: Final = "act-state"
 DEAD_LETTERS: Final = "dead-letters"
 
 _RETENTION: Final = "retention.ms"
-_DAY_MS: Final = 86_400_000
 _APPEAR_LOOKS: Final = 100  # times 0.1 s
 _LOOK_S: Final = 0.1
 
@@ -51,10 +51,10 @@ TOPICS: Final = (
     Topic(TELEMETRY, is_partitioned=True, retention="retention_ms"),
     Topic(SEEN, is_partitioned=True, retention="seen_retention_ms"),
     Topic(WINDOWS, is_partitioned=False, retention="retention_ms"),
-    Topic(VERDICTS, is_partitioned=False, retention=7 * _DAY_MS),
+    Topic(VERDICTS, is_partitioned=False, retention=7 * DAY_MS),
     Topic(DECIDE_STATE, is_partitioned=False, retention=None),
     Topic(ACT_STATE, is_partitioned=False, retention=None),
-    Topic(DEAD_LETTERS, is_partitioned=False, retention=30 * _DAY_MS),
+    Topic(DEAD_LETTERS, is_partitioned=False, retention=30 * DAY_MS),
 )
 
 

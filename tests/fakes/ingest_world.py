@@ -20,13 +20,13 @@ from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, ServeSettings, serve
 from ingest.signing import load_or_make
 from streams.log.memory import MemoryLog
-from wire.desired import DAY_MS, Desired, Policy, Release, Rollout, Version
+from wire.desired import Desired, Policy, Release, Rollout, Version
 from wire.errors import TransientError
 from wire.pb import telemetry_pb2
 from wire.segment import Segment, decode
+from wire.times import DAY_MS, HOUR_MS
 
 APP = "keyboard"
-HOUR_MS = 3_600_000
 
 
 def clock_ms() -> int:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from analytics.buckets import bucket_of
 from store.tables import TABLES
 from store.writer import Column, Ragged
+from wire.times import MINUTE_MS
 
-MINUTE_MS = 60_000
 START_MS = 1_763_000_040_000  # 2025-11-13 02:14:00 UTC, the start of a minute
 
 

@@ -25,9 +25,9 @@ from tests.fakes.ingest_world import (
     tallied,
     upload,
 )
-from wire.desired import DAY_MS
 from wire.errors import TransientError
 from wire.pb import telemetry_pb2
+from wire.times import DAY_MS
 
 Upload = telemetry_pb2.UploadRequest
 UPLOAD = "/holdfast.v1.Telemetry/Upload"

@@ -14,9 +14,7 @@ from streams.summarise import fresh_index
 from tests.fakes.segments import START_MS
 from wire.errors import PermanentError
 from wire.segment import BATCH_ID
-
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
+from wire.times import DAY_MS, HOUR_MS
 
 
 @pytest.fixture

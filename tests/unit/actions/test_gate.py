@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from actions.gate import ALLOWED, DryRun, Held, PastRollback, decide
 from tests.fakes.gitops import verdict
-from wire.desired import DAY_MS, Gate
+from wire.desired import Gate
+from wire.times import DAY_MS
 
 NOW = 1_793_500_000_000
 OPEN = Gate(dry_run=False)

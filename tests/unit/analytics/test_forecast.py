@@ -7,8 +7,8 @@ import pytest
 
 from analytics.forecast import CostFinding, CostForecast, CostMonitor, ForecastRules
 from analytics.types import Outcome
+from wire.times import HOUR_MS
 
-HOUR_MS = 3_600_000
 RULES = ForecastRules(period_ms=HOUR_MS, floor_micros=500_000)
 
 

@@ -5,8 +5,8 @@ import pytest
 from holdfast.seen_retention import check_covered, covered_age_ms
 from streams.kafka.broker import KafkaSettings
 from wire.errors import PermanentError
+from wire.times import HOUR_MS
 
-HOUR_MS = 3_600_000
 KAFKA = KafkaSettings("127.0.0.1:9", seen_retention_ms=168 * HOUR_MS)
 
 

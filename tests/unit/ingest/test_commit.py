@@ -24,10 +24,10 @@ from tests.fakes.ingest_world import (
 )
 from wire.context import Context
 from wire.decode import Encoding, decode_group
-from wire.desired import DAY_MS
 from wire.errors import PermanentError, TransientError
 from wire.pb import telemetry_pb2
 from wire.segment import Kind
+from wire.times import DAY_MS
 
 NOW = 1_800_000_000_000
 Upload = telemetry_pb2.UploadRequest
