@@ -9,11 +9,9 @@ import argparse
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +22,8 @@ from bench.node import wait_until
 from bench.paced import Pace, Paced
 from bench.processes import Conversation, resident_mb
 from bench.report import Report, Result
-from bench.speed import sampled
+from bench.sampled import sampled
+from bench.speed import loop_s
 from bench.stored import events_stored
 from bench.uploads import APP, repository
 
@@ -68,30 +67,12 @@ class Outage:
     most_mb: float = 0.0
     after_mb: float = 0.0
     samples: int = 0
-    _watching: threading.Event = field(default_factory=threading.Event)
 
     @property
     def wanted(self) -> int:
         """Events that were acknowledged, and must be in the store."""
         sent = [paced for paced in (self.flooded, self.sent) if paced is not None]
         return sum(paced.rows_acknowledged - paced.rows_refused for paced in sent)
-
-    @contextmanager
-    def watched(self, pid: int) -> Iterator[None]:
-        """Sample the memory of a process meanwhile."""
-
-        def watch() -> None:
-            while not self._watching.wait(_LOOK_S):
-                self.most_mb = max(self.most_mb, resident_mb(pid)[0])
-                self.samples += 1
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._watching.set()
-            thread.join()
 
 
 def measure(plan: Plan, root: Path) -> Outage:
@@ -103,7 +84,7 @@ def measure(plan: Plan, root: Path) -> Outage:
         port, key = node.node.settings.http_port, node.key(APP)
         time.sleep(1.5)  # a new key is looked for once a second
         url = f"http://127.0.0.1:{port}"
-        with sampled() as speeds:
+        with sampled(loop_s, every_s=_TICK_S) as speeds:
             outage.flooded, took_s = _flood(plan, node, Pace(url, key, _ALL, 0.0, waiting=_WAITING))
         outage.loop_s = statistics.median(speeds)
         outage.capacity = outage.flooded.uploads / took_s
@@ -111,25 +92,22 @@ def measure(plan: Plan, root: Path) -> Outage:
         pace = Pace(url, key, outage.rate, outage.loop_s, seed=3)
         with Conversation("bench.paced", pace) as sending:
             service = node.popen("service").pid
-            outage.before_mb = _most_mb(service, _BEFORE_WINDOWS * plan.window_ms / 1000)
-            with outage.watched(service):
+
+            def memory_mb() -> float:
+                return resident_mb(service)[0]
+
+            with sampled(memory_mb, every_s=_LOOK_S) as before:
+                time.sleep(_BEFORE_WINDOWS * plan.window_ms / 1000)
+            with sampled(memory_mb, every_s=_LOOK_S) as since:
                 _be_away(plan, node, outage)
-            outage.after_mb = resident_mb(service)[0]
+            outage.before_mb, outage.most_mb = max(before), max(since)
+            outage.after_mb, outage.samples = memory_mb(), len(since)
             outage.sent = msgspec.json.decode(sending.ask("stop"), type=Paced)
         store = node.client()
         timeout_s = 60 + 3 * plan.window_ms / 1000
         outage.stored = events_stored(store, outage.wanted, timeout_s=timeout_s)
         store.close()
     return outage
-
-
-def _most_mb(pid: int, seconds: float) -> float:
-    """The most memory of a process meanwhile: it rises and falls with every window."""
-    most_mb, end_s = 0.0, time.monotonic() + seconds
-    while time.monotonic() < end_s:
-        most_mb = max(most_mb, resident_mb(pid)[0])
-        time.sleep(_LOOK_S)
-    return most_mb
 
 
 def _flood(plan: Plan, node: ChaosNode, pace: Pace) -> tuple[Paced, float]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import uvloop
 
-from holdfast import garbage
 from holdfast.config import load
 from holdfast.ingest_service import IngestService
 from holdfast.observe import start_logging
@@ -13,6 +12,5 @@ from holdfast.observe import start_logging
 def run_ingest(directory: Path | None, **options: str | int | None) -> int:
     """Take uploads until SIGTERM or SIGINT; 1 if something failed that must not."""
     settings = load(dir=directory, **options)
-    garbage.as_usual()
     start_logging()
     return uvloop.run(IngestService(settings).run())

@@ -110,9 +110,7 @@ class FileRun:
         return inside
 
     def has(self, high: int, low: int) -> bool:
-        """Whether this id is in the run; one out of its range costs no reading."""
-        if not self.first <= high <= self.last:
-            return False
+        """Whether this id is in the run. Reads a page: ask `may_have` first."""
         begin = max(bisect_left(self.fences, high) - 1, 0)
         page = self._bytes(begin, bisect_right(self.fences, high))
         key = _ID.pack(high, low)
