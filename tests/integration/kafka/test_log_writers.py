@@ -1,16 +1,12 @@
 """Several processes append to one log in Kafka, and any of them may be killed."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings
-from streams.kafka.topics import ensure_topics
 from streams.log.base import Append
 from streams.log.kafka import KafkaLog
 
@@ -27,13 +23,6 @@ while True:
     print(n, flush=True)
     n += 1
 """
-
-
-@pytest.fixture
-def settings(kafka: str, kafka_prefix: str) -> KafkaSettings:
-    made = KafkaSettings(kafka, prefix=kafka_prefix, partitions=2)
-    asyncio.run(ensure_topics(made))
-    return made
 
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(settings: KafkaSettings) -> None:
