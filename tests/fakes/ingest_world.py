@@ -124,6 +124,13 @@ def upload(
     return made
 
 
+def changed(change: Callable[[telemetry_pb2.UploadRequest], object]) -> bytes:
+    """A good upload with one change, as it is sent."""
+    made = upload()
+    change(made)
+    return made.SerializeToString()
+
+
 def kept_id(sent: telemetry_pb2.UploadRequest) -> bytes:
     """What the log holds of this upload's batch id."""
     return kept_batch_ids([sent.batch_id], np.array([sent.created_ms])).tobytes()

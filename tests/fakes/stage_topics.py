@@ -13,12 +13,9 @@ from streams.kafka.stage_topics import MarkerKey
 from streams.local_worker import is_effect, replay
 from streams.marker_codec import decode_marker
 from streams.rows import Columns
-from streams.stage_summarise import Clocks
+from tests.fakes.partition_run import CLOCKS, PARTITIONS, recorded, summarised
 from tests.fakes.segments import WINDOW_MS
-from tests.unit.streams.test_partition_stages import PARTITIONS, recorded, summarised
 from wire.errors import TransientError
-
-CLOCKS = Clocks(WINDOW_MS, 3_600_000)
 
 
 async def until(what: Callable[[], bool]) -> None:

@@ -18,6 +18,7 @@ from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import (
     Running,
     StallingLog,
+    changed,
     clock_ms,
     kept_id,
     running,
@@ -32,17 +33,6 @@ from wire.times import DAY_MS
 Upload = telemetry_pb2.UploadRequest
 UPLOAD = "/holdfast.v1.Telemetry/Upload"
 STREAM = "/holdfast.v1.Telemetry/UploadStream"
-
-
-@pytest.fixture(scope="module")
-def log() -> MemoryLog:
-    return MemoryLog(2)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, log: MemoryLog) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("ingest"), log) as up:
-        yield up
 
 
 def call(
@@ -80,12 +70,6 @@ def refusal(error: grpc.RpcError) -> tuple[grpc.StatusCode, str, str]:
     assert status.details[0].Unpack(detail)
     (violation,) = detail.field_violations
     return error.code(), violation.reason, violation.field
-
-
-def changed(change: Callable[[Upload], object]) -> bytes:
-    made = upload()
-    change(made)
-    return made.SerializeToString()
 
 
 def test_a_unary_upload_gets_its_receipt_after_the_append(server: Running, log: MemoryLog) -> None:

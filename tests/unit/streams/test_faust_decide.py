@@ -10,8 +10,8 @@ import pytest
 from streams.faust_decide import WAITING_MAX, Deciding
 from streams.ports import Measured, NoMeter
 from streams.rows import Columns
-from tests.fakes.stage_topics import CLOCKS, MemorySink, MemoryState, until, windows_topic
-from tests.unit.streams.test_partition_stages import PARTITIONS
+from tests.fakes.partition_run import CLOCKS, PARTITIONS
+from tests.fakes.stage_topics import MemorySink, MemoryState, until, windows_topic
 
 
 def deciding(topics: MemoryState, sink: MemorySink) -> Deciding:

@@ -14,8 +14,8 @@ from streams.marker_codec import encode_marker
 from streams.ports import NoMeter
 from streams.stage_summarise import ClosedWindow, Resume
 from streams.summarise import DeadLetter
-from tests.fakes.stage_topics import CLOCKS, until
-from tests.unit.streams.test_partition_stages import index_of, recorded
+from tests.fakes.partition_run import CLOCKS, index_of, recorded
+from tests.fakes.stage_topics import until
 from wire.errors import TransientError
 
 

@@ -1,7 +1,6 @@
 """The stages as a runner drives them: redelivery, restarts and a second worker change nothing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,40 +9,17 @@ from hypothesis import strategies as st
 
 from streams.codec import pack
 from streams.decide import Decided
-from streams.dedup import DedupIndex
 from streams.kept import Kept
 from streams.local_worker import replay
 from streams.log.base import Record
-from streams.marker_codec import decode_marker, encode_marker
-from streams.partial import Closed
+from streams.marker_codec import decode_marker
 from streams.snapshot import decider_parts
 from streams.stage_decide import DecideStage
-from streams.stage_summarise import Clocks, ClosedWindow, PartitionStage, Resume
-from streams.summarise import fresh_index
-from tests.fakes.segments import WINDOW_MS, appends
+from streams.stage_summarise import PartitionStage, Resume
+from tests.fakes.partition_run import CLOCKS, PARTITIONS, recorded, summarised
+from tests.fakes.segments import WINDOW_MS
 from wire.errors import PermanentError
 from wire.segment import decode
-
-CLOCKS = Clocks(WINDOW_MS, 3_600_000)
-PARTITIONS = 2
-
-
-def recorded(seed: int, *, seconds: int = 5, slower: float = 1.3) -> list[Record]:
-    """A run with repeated segments and one that cannot be read."""
-    offsets = [0] * PARTITIONS
-    found: list[Record] = []
-    run = appends(
-        np.random.default_rng(seed),
-        partitions=PARTITIONS,
-        seconds=seconds,
-        slower=slower,
-        repeat_share=0.2,
-    )
-    for append in run:
-        for payload in (append.payload, b"\xff") if len(found) == 7 else (append.payload,):
-            found.append(Record(append.partition, offsets[append.partition], payload))
-            offsets[append.partition] += 1
-    return found
 
 
 def expected(records: list[Record]) -> bytes:
@@ -51,52 +27,6 @@ def expected(records: list[Record]) -> bytes:
         records, partitions=PARTITIONS, window_ms=WINDOW_MS, horizon_ms=CLOCKS.horizon_ms
     )
     return pack(decided)
-
-
-def index_of(ids: list[tuple[int, bytes]], at: Closed) -> DedupIndex:
-    """An index that was rebuilt of what was durable."""
-    index = fresh_index(CLOCKS.horizon_ms, None)
-    index.restore(ids, now_ms=int(at.log_time[0]))
-    return index
-
-
-@dataclass
-class Seen:
-    """What a partition's windows left behind: the position is the furthest, ids are all."""
-
-    windows: dict[int, ClosedWindow] = field(default_factory=dict)
-
-    def resume(self) -> Resume:
-        if not self.windows:
-            return Resume(0)
-        at = self.windows[max(self.windows)].closed
-        ids = [pair for _, window in sorted(self.windows.items()) for pair in window.ids]
-        return Resume(at.next_offset, at.log_time, index_of(ids, at))
-
-
-def summarised(records: list[Record], restarts: set[int]) -> tuple[list[bytes], list[bytes]]:
-    """Markers (some of them twice) and dead letters, with restarts after some records."""
-    markers: list[bytes] = []
-    dead: dict[tuple[int, int], bytes] = {}
-    for partition in range(PARTITIONS):
-        mine = [r for r in records if r.partition == partition]
-        seen = Seen()
-        stage = PartitionStage(partition, CLOCKS, seen.resume())
-        at = 0
-        while at < len(mine):
-            if at in restarts:
-                restarts = restarts - {at}
-                stage = PartitionStage(partition, CLOCKS, seen.resume())
-                at = stage.next_offset
-            taken = stage.take(mine[at])
-            at += 1
-            if taken.window is not None:
-                markers.append(encode_marker(taken.window.closed))
-                if at not in restarts:  # else it died between the marker and its position
-                    seen.windows[taken.window.closed.next_offset] = taken.window
-            if taken.dead_letter is not None:
-                dead[partition, taken.dead_letter.record.offset] = taken.dead_letter.record.payload
-    return markers, list(dead.values())
 
 
 @given(seed=st.integers(0, 50), restarts=st.sets(st.integers(1, 20), max_size=5))
