@@ -6,9 +6,11 @@ export UV_PYTHON_DOWNLOADS := never
 .PHONY: setup demo test check bench generate chaos clean
 
 setup: .venv/.ready
-.venv/.ready: pyproject.toml uv.lock
+	@# a start would compile a thousand modules again wherever nobody may write bytecode down
+	@$(RUN)python -m compileall -q -x '/\.' .
+.venv/.ready: pyproject.toml uv.lock Makefile
 	@test -x $(UV) || (python3 -m venv .venv && .venv/bin/python -m pip install --quiet uv)
-	$(UV) sync --frozen --inexact --quiet --python .venv/bin/python
+	$(UV) sync --frozen --inexact --quiet --compile-bytecode --python .venv/bin/python
 	@touch $@
 
 demo: setup
