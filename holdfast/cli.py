@@ -1,14 +1,14 @@
 """The commands. Heavy imports wait inside each, so that ``--help`` answers at once."""
 
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
 from holdfast import garbage
+from holdfast.cli_base import Dir, Json, known_errors
+from holdfast.cli_letters import dead_letters
 from holdfast.output import give
 
 app = typer.Typer(
@@ -19,10 +19,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # its help pages import Markdown and Pygments, half a second
     pretty_exceptions_enable=False,
 )
-_T = TypeVar("_T")
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")]
-Dir = Annotated[Path | None, typer.Option("--dir", help="The node's folder.")]
 
 
 @app.callback()
@@ -34,26 +30,6 @@ def main() -> None:
     """Run a command; exit 0 ok, 1 failed, 2 usage or configuration."""
     garbage.seldom()
     app()
-
-
-def known_errors(command: Callable[..., _T]) -> Callable[..., _T]:
-    """Say what is wrong and what to do, without a traceback."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> _T:  # noqa: ANN401  # typer's own arguments
-        from wire.errors import PermanentError, TransientError
-
-        try:
-            return command(*args, **kwargs)
-        except PermanentError as error:
-            accepted = f"\n  accepted: {error.accepted}" if error.accepted else ""
-            sys.stderr.write(f"holdfast: {error}{accepted}\n")
-            raise typer.Exit(2) from error
-        except TransientError as error:
-            sys.stderr.write(f"holdfast: {error}; try again\n")
-            raise typer.Exit(1) from error
-
-    return wrapped
 
 
 @app.command()
@@ -148,6 +124,7 @@ keys = typer.Typer(
     help="Who may write: API keys of apps.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(keys, name="keys")
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @keys.command("create")
@@ -204,61 +181,6 @@ def keys_list(*, directory: Dir = None, as_json: Json = False) -> None:
     found = keys_command.listed(directory)
     text = "\n".join(f"{key['id']}  {key['app']}" for key in found)
     give({"keys": found}, as_json=as_json, text=text)
-
-
-dead_letters = typer.Typer(
-    help="Records that could not be read.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(dead_letters, name="dead-letters")
-
-
-@dead_letters.command("list")
-@known_errors
-def dead_letters_list(*, directory: Dir = None, as_json: Json = False) -> None:
-    """Every letter: where it lay, why it is one, its size, and whether it was replayed."""
-    from holdfast import dead_letters_command as command
-
-    with command.open_letters(directory) as letters:
-        found, text = command.list_letters(letters)
-    give(found, as_json=as_json, text=text)
-
-
-@dead_letters.command("export")
-@known_errors
-def dead_letters_export(
-    folder: Annotated[Path, typer.Argument(help="A file for each letter, and index.json.")],
-    *,
-    directory: Dir = None,
-    as_json: Json = False,
-) -> None:
-    """Write the letters that wait to a folder, byte for byte."""
-    from holdfast import dead_letters_command as command
-
-    with command.open_letters(directory) as letters:
-        done = command.export(letters, folder)
-    give(done, as_json=as_json, text=f"{done['exported']} in {folder}")
-
-
-@dead_letters.command("replay")
-@known_errors
-def dead_letters_replay(
-    *,
-    mended: Annotated[
-        Path | None, typer.Option("--from", help="An export whose files were repaired.")
-    ] = None,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="With Kafka: from a replay that was killed.")
-    ] = False,
-    directory: Dir = None,
-    as_json: Json = False,
-) -> None:
-    """Append what waits to the log again, once; what still cannot be read is refused."""
-    from holdfast import dead_letters_command as command
-
-    with command.open_letters(directory, take_over=take_over) as letters:
-        done = command.replay(letters, mended)
-    give(done, as_json=as_json, text=command.replay_text(done))
-    raise typer.Exit(1 if done["refused"] else 0)
 
 
 @app.command("check-config")

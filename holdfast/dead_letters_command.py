@@ -1,4 +1,4 @@
-"""``holdfast dead-letters``: list, export and replay the records that could not be read.
+"""``holdfast dead-letters``: list, export, replay or discard the records that could not be read.
 
 A replay of an embedded node is a request in its state store, taken by the running service within
 a moment, or at its next start: the log has one writer, and it is not this command. With Kafka the
@@ -18,9 +18,10 @@ from typing import Final, Protocol
 from holdfast.config import load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
-from streams.dead_letters import Letter, entry_of
+from streams.dead_letters import Letter, Place
 from streams.kafka.access import check_access
 from streams.kafka.dead_letters import KafkaLetters
+from streams.letter_replay import entry_of
 from streams.state import StateStore
 from wire.errors import PermanentError
 
@@ -37,7 +38,10 @@ class Letters(Protocol):
         """The bytes as they were read."""
 
     def request(self, partition: int, offset: int, payload: bytes) -> bool:
-        """See that these bytes reach the log once; False if that was seen to before."""
+        """See that these bytes reach the log once; False if it is asked for or settled already."""
+
+    def discard(self, places: Sequence[Place], reason: str) -> set[Place]:
+        """Give listed letters up for good, together; those that waited, and for no replay."""
 
 
 @contextmanager
@@ -69,14 +73,20 @@ def open_letters(directory: Path | None, *, take_over: bool = False) -> Iterator
 
 def list_letters(letters: Letters) -> tuple[dict[str, object], str]:
     """JSON {letters, waiting} and a line for each."""
-    found = [_plain(letter) for letter in letters.listed()]
-    waiting = sum(not letter["replayed"] for letter in found)
+    found = letters.listed()
+    waiting = sum(not x.is_settled for x in found)
     lines = [
-        f"{x['partition']}:{x['offset']}  {x['code']}  {x['size_bytes']} bytes"
-        f"  at {x['log_time_ms']}{'  replayed' if x['replayed'] else ''}"
+        f"{x.partition}:{x.offset}  {x.code}  {x.size_bytes} bytes  at {x.log_time_ms}{_became(x)}"
         for x in found
     ]
-    return {"letters": found, "waiting": waiting}, "\n".join([*lines, f"{waiting} wait"])
+    listed = {"letters": [_plain(x) for x in found], "waiting": waiting}
+    return listed, "\n".join([*lines, f"{waiting} wait"])
+
+
+def _became(letter: Letter) -> str:
+    if letter.discarded is not None:
+        return f"  discarded: {letter.discarded}"
+    return "  replayed" if letter.is_replayed else ""
 
 
 def export(letters: Letters, folder: Path) -> dict[str, object]:
@@ -84,7 +94,7 @@ def export(letters: Letters, folder: Path) -> dict[str, object]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     index = []
     for letter in letters.listed():
-        if not letter.is_replayed:
+        if not letter.is_settled:
             file = folder / name_of(letter)
             file.write_bytes(letters.payload(letter.partition, letter.offset))
             file.chmod(0o600)
@@ -101,7 +111,7 @@ def replay(letters: Letters, mended: Path | None) -> dict[str, object]:
     requested, refused = 0, []
     for letter in letters.listed():
         file = mended / name_of(letter) if mended else None
-        if letter.is_replayed or (file and not file.exists()):
+        if letter.is_settled or (file and not file.exists()):
             continue
         payload = file.read_bytes() if file else letters.payload(letter.partition, letter.offset)
         try:
@@ -122,6 +132,59 @@ def replay_text(done: dict[str, object]) -> str:
     return "\n".join([*lines, f"{done['requested']} to be appended (by a node: when it runs)"])
 
 
+def discard(letters: Letters, which: Sequence[str], reason: str) -> dict[str, object]:
+    """Give up letters, named ``partition:offset`` or ``all`` that wait; what was left, and why.
+
+    Raises PermanentError ``letter_unknown`` or ``reason_missing`` before anything is given up.
+    """
+    because = " ".join(reason.split())
+    if not because:
+        raise PermanentError(
+            "reason_missing", "letters are given up for a reason", field="reason", accepted="words"
+        )
+    places = _chosen(letters, which)
+    done = letters.discard(places, because)
+    now = {(x.partition, x.offset): x for x in letters.listed()}
+    left = [
+        {"partition": at[0], "offset": at[1], "detail": detail}
+        for at in places
+        if at not in done and (detail := _why_left(now.get(at)))
+    ]
+    return {"discarded": len(done), "left": left}
+
+
+def _chosen(letters: Letters, which: Sequence[str]) -> list[Place]:
+    listed = {f"{x.partition}:{x.offset}": x for x in letters.listed()}
+    if list(which) == ["all"]:
+        return [(x.partition, x.offset) for x in listed.values() if not x.is_settled]
+    if unknown := [place for place in which if place not in listed]:
+        raise PermanentError(
+            "letter_unknown",
+            f"no letter is listed at {', '.join(unknown)}",
+            accepted="partition:offset as in `holdfast dead-letters list`, or: all",
+        )
+    return [(listed[place].partition, listed[place].offset) for place in dict.fromkeys(which)]
+
+
+def _why_left(letter: Letter | None) -> str:
+    """Empty: somebody had given it up before."""
+    if letter is None:
+        return "it is there no longer: list again"
+    if letter.is_replayed:
+        return "it was replayed"
+    if letter.discarded is not None:
+        return ""
+    return "its replay has begun: replay again, or --take-over (Kafka) if that one has ended"
+
+
+def discard_text(done: dict[str, object]) -> str:
+    """What `discard` did, for people."""
+    left = done["left"]
+    assert isinstance(left, list)  # noqa: S101  # made above
+    lines = [f"left {x['partition']}:{x['offset']}  {x['detail']}" for x in left]
+    return "\n".join([*lines, f"{done['discarded']} given up"])
+
+
 def name_of(letter: Letter) -> str:
     """The file of a letter in an export."""
     return f"{letter.partition}-{letter.offset}.segment"
@@ -135,4 +198,5 @@ def _plain(letter: Letter) -> dict[str, object]:
         "size_bytes": letter.size_bytes,
         "log_time_ms": letter.log_time_ms,
         "replayed": letter.is_replayed,
+        "discarded": letter.discarded,
     }

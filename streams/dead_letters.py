@@ -1,4 +1,4 @@
-"""Records that could not be read: kept with the reason, given out, and appended again once mended.
+"""Records that could not be read: kept with the reason, then replayed once mended, or discarded.
 
 They lie in the worker's state store. A request to replay is a row there, so that any process can
 make it, before or while the node runs, and only the log's one writer appends.
@@ -8,15 +8,10 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
-from streams.log.base import Append, EmbeddedLog, Log
 from streams.summarise import DeadLetter
-from streams.usable import check_usable
-from wire.errors import PermanentError
-from wire.segment import Kind, decode
 
-_READ_BYTES: Final = 8 << 20
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS dead_letter (
   partition INTEGER, next_offset INTEGER, code TEXT NOT NULL, payload BLOB NOT NULL,
@@ -27,19 +22,40 @@ _COLUMNS: Final = {  # later ones: a table that is there gets them
     "replayed": "INTEGER NOT NULL DEFAULT 0",
     "mended": "BLOB",  # what is to be appended; NULL: nobody asked
     "tried_from": "INTEGER",  # end of the partition before the first try to append it
+    "discarded": "TEXT",  # why; NULL: it was not
 }
+_AT: Final = " WHERE partition = ? AND next_offset = ?"
+_WAITS: Final = " AND NOT replayed AND discarded IS NULL"
+_UNASKED: Final = _WAITS + " AND mended IS NULL"
+_COUNT: Final = "SELECT count(*) FROM dead_letter WHERE partition = ?" + _WAITS  # noqa: S608
+_FORGET: Final = (
+    "DELETE FROM dead_letter WHERE partition = ? AND next_offset >= ?" + _UNASKED  # noqa: S608
+)
+_PAYLOAD: Final = "SELECT payload FROM dead_letter" + _AT  # noqa: S608
+_DISCARD: Final = "UPDATE dead_letter SET discarded = ?" + _AT + _UNASKED  # noqa: S608
+Place = tuple[int, int]
+"""Partition and offset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A buried record: which, why, how large, and the partition's log time when it was met."""
+    """A buried record: which, why, how large, and the partition's log time when it was met.
+
+    `discarded` is why somebody gave it up, None if nobody did.
+    """
 
     partition: int
     offset: int
     code: str
     size_bytes: int
     log_time_ms: int
-    is_replayed: bool
+    is_replayed: bool = False
+    discarded: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do about it."""
+        return self.is_replayed or self.discarded is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +66,6 @@ class Request:
     offset: int
     payload: bytes
     tried_from: int | None
-
-
-class Notes(Protocol):
-    """Remembers, durably, how far the replay of a letter has come."""
-
-    def trying(self, request: Request, end: int) -> None:
-        """The bytes are about to be appended at or after offset `end` of their partition."""
-
-    def replayed(self, request: Request) -> None:
-        """The bytes are in the log."""
 
 
 class DeadLetters:
@@ -87,10 +93,8 @@ class DeadLetters:
             )
 
     def waiting(self, partition: int) -> int:
-        """How many letters of this partition were not replayed."""
-        return self._count(
-            "SELECT count(*) FROM dead_letter WHERE partition = ? AND NOT replayed", partition
-        )
+        """How many letters of this partition were neither replayed nor discarded."""
+        return self._count(_COUNT, partition)
 
     def below(self, partition: int, offset: int) -> list[int]:
         """Offsets of this partition's letters before `offset`."""
@@ -104,16 +108,12 @@ class DeadLetters:
     def meet_again(self, partition: int, offset: int) -> dict[int, str]:
         """Prepare to read records from `offset` on anew; codes by offset of those to bury as is.
 
-        Letters that nobody asked to replay are forgotten: a record that can be read by now is
-        taken, and one that cannot is buried again. What was replayed must not be taken as well.
+        Letters that nobody did anything about are forgotten: a record that can be read by now is
+        taken, and one that cannot is buried again. What was replayed or discarded is not taken.
         """
         there = (partition, offset)
         with self._lock:
-            self._db.execute(
-                "DELETE FROM dead_letter WHERE partition = ? AND next_offset >= ?"
-                " AND NOT replayed AND mended IS NULL",
-                there,
-            )
+            self._db.execute(_FORGET, there)
             rows = self._db.execute(
                 "SELECT next_offset, code FROM dead_letter"
                 " WHERE partition = ? AND next_offset >= ?",
@@ -125,27 +125,31 @@ class DeadLetters:
         """Every letter, by partition and offset."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT partition, next_offset, code, length(payload), log_time_ms, replayed"
-                " FROM dead_letter ORDER BY partition, next_offset"
+                "SELECT partition, next_offset, code, length(payload), log_time_ms, replayed,"
+                " discarded FROM dead_letter ORDER BY partition, next_offset"
             ).fetchall()
-        return [Letter(p, at, code, size, ms, bool(done)) for p, at, code, size, ms, done in rows]
+        return [
+            Letter(p, at, code, size, ms, bool(done), reason)
+            for p, at, code, size, ms, done, reason in rows
+        ]
 
     def payload(self, partition: int, offset: int) -> bytes:
         """The bytes as they were read."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT payload FROM dead_letter WHERE partition = ? AND next_offset = ?",
-                (partition, offset),
-            ).fetchone()
+            row = self._db.execute(_PAYLOAD, (partition, offset)).fetchone()
         return bytes(row[0])
 
     def request(self, partition: int, offset: int, payload: bytes) -> bool:
-        """Ask for these bytes in place of the letter; False if it was asked for or is done."""
-        sql = (
-            "UPDATE dead_letter SET mended = ? WHERE partition = ? AND next_offset = ?"
-            " AND NOT replayed AND mended IS NULL"
-        )
-        return self._change(sql, payload, partition, offset)
+        """Ask for these bytes in place of the letter; False if it was asked for or is settled."""
+        return self._change("mended = ?" + _AT + _UNASKED, payload, partition, offset)
+
+    def discard(self, places: Iterable[Place], reason: str) -> set[Place]:
+        """Give letters up for good, together: those for which nobody asked a replay."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            done = {at for at in places if self._db.execute(_DISCARD, (reason, *at)).rowcount}
+            self._db.execute("COMMIT")
+        return done
 
     def requested(self) -> list[Request]:
         """What is to be appended, by partition and offset."""
@@ -158,76 +162,21 @@ class DeadLetters:
 
     def trying(self, request: Request, end: int) -> None:
         """The bytes are about to be appended at or after offset `end` of their partition."""
-        sql = "UPDATE dead_letter SET tried_from = ? WHERE partition = ? AND next_offset = ?"
-        self._change(sql, end, request.partition, request.offset)
+        self._change("tried_from = ?" + _AT, end, request.partition, request.offset)
 
     def replayed(self, request: Request) -> None:
         """The bytes are in the log."""
-        sql = (
-            "UPDATE dead_letter SET replayed = 1, mended = NULL"
-            " WHERE partition = ? AND next_offset = ?"
-        )
-        self._change(sql, request.partition, request.offset)
+        self._change("replayed = 1, mended = NULL" + _AT, request.partition, request.offset)
 
     def refuse(self, request: Request) -> None:
         """The bytes cannot be read either: forget the request, keep the letter."""
-        sql = "UPDATE dead_letter SET mended = NULL WHERE partition = ? AND next_offset = ?"
-        self._change(sql, request.partition, request.offset)
+        self._change("mended = NULL" + _AT, request.partition, request.offset)
 
-    def _change(self, sql: str, *arguments: object) -> bool:
+    def _change(self, what: str, *arguments: object) -> bool:
+        sql = "UPDATE dead_letter SET " + what  # noqa: S608  # of the constants of this module
         with self._lock:
             return self._db.execute(sql, arguments).rowcount > 0
 
     def _count(self, sql: str, *arguments: object) -> int:
         with self._lock:
             return int(self._db.execute(sql, arguments).fetchone()[0])
-
-
-def replay_requested(letters: DeadLetters, log: EmbeddedLog) -> int:
-    """Append what was asked for; how many letters are done now.
-
-    The state store and the log are two files: a crash between them is settled by looking whether
-    the bytes lie in the log since the first try. Raises TransientError when the log takes nothing.
-    """
-    done = 0
-    for request in letters.requested():
-        try:
-            append_once(letters, request, log)
-        except PermanentError:
-            letters.refuse(request)
-        else:
-            done += 1
-    return done
-
-
-def append_once(notes: Notes, request: Request, log: Log) -> None:
-    """Append mended bytes unless they lie in the log since the first try, and note it.
-
-    Raises what `entry_of` raises, before anything is written.
-    """
-    entry = entry_of(request.partition, request.payload)
-    if request.tried_from is None:
-        notes.trying(request, log.end(request.partition))
-    if request.tried_from is None or not _is_in_log(request, request.tried_from, log):
-        log.append([entry])
-    notes.replayed(request)
-
-
-def entry_of(partition: int, payload: bytes) -> Append:
-    """A mended segment as a record, if the stages will take it: else it would be buried again.
-
-    Raises PermanentError ``segment_undecodable``, ``segment_inconsistent``.
-    """
-    segment = decode(payload)
-    check_usable(segment)
-    ids = segment.uploads["batch_id"].tobytes() if segment.kind is Kind.TELEMETRY else b""
-    return Append(partition, payload, segment.arrived_ms, ids)
-
-
-def _is_in_log(request: Request, start: int, log: Log) -> bool:
-    at = max(start, log.start(request.partition))
-    while records := log.read(request.partition, at, bytes_max=_READ_BYTES):
-        if any(record.payload == request.payload for record in records):
-            return True
-        at = records[-1].offset + 1
-    return False

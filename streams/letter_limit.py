@@ -2,7 +2,8 @@
 
 What is buried is counted as it happens; what was done about letters is read from their topic: once
 when partitions are given to us, and while one of them waits. A letter is settled when it was
-replayed, or when retention has taken it. Counts are of sets, so the order of news does not matter.
+replayed or discarded, or when retention has taken it. Counts are of sets, so the order of news does
+not matter.
 """
 
 import asyncio
@@ -140,9 +141,8 @@ class LetterLimit:
             self._said.add(partition)
             said = {
                 "code": "dead_letters_full",
-                "detail": f"partition {partition} has {waiting} records that cannot be read and"
-                " wait for a replay",
-                "do": f"at most {self.most}: holdfast dead-letters list, then replay",
+                "detail": f"partition {partition} has {waiting} records that cannot be read",
+                "do": f"at most {self.most}: holdfast dead-letters list, then replay or discard",
             }
             _log.error("partition_stopped", extra=said)
         elif partition not in self._held and partition in self._said:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from analytics.types import Outcome, Verdict, VerdictKind
-from streams.dead_letters import replay_requested
 from streams.decide import Decided, Decider, Position
+from streams.letter_replay import replay_requested
 from streams.log.base import EmbeddedLog, Record
 from streams.log_time import LogTime
 from streams.ports import Sink
@@ -32,7 +32,7 @@ class WorkerSettings:
 
     `retention_ms` is how long payloads stay in the log after their window was stored.
     `dedup_folder` takes the ids that are too many for memory; it must exist. None: all in memory.
-    A partition stops when more than `dead_letters_max` of its records wait to be replayed.
+    A partition stops when more than `dead_letters_max` of its dead letters wait.
     """
 
     window_ms: int
@@ -88,12 +88,12 @@ class LocalWorker:
         """Read what is there, decide what is due, make it durable; False if there was nothing.
 
         Raises TransientError if the store is away; call again, nothing is lost or done twice.
-        Raises PermanentError ``dead_letters_full`` while a partition waits for a replay; call
-        again then too: it goes on once its letters are replayed. Until then the others are read
-        only as far as windows wait for them: what cannot be decided yet is in memory.
+        Raises PermanentError ``dead_letters_full`` while a partition has too many letters; call
+        again then too: it goes on once they are replayed or discarded. Until then the others are
+        read only as far as windows wait for them: what cannot be decided yet is in memory.
         """
         self._flush()
-        moved = self._replay()
+        moved = self._see_to_letters()
         for partition, summariser in enumerate(self._summarisers):
             if self._is_full(partition) or (self.decider.waiting(partition) and self._full()):
                 continue
@@ -135,12 +135,12 @@ class LocalWorker:
             summariser.dead_letters = []
             self._waiting[partition] = self._state.letters.waiting(partition)
 
-    def _replay(self) -> bool:
+    def _see_to_letters(self) -> bool:
         """Append what somebody asked to replay; it is read from the log like everything else."""
-        if not replay_requested(self._state.letters, self._log):
-            return False
-        self._waiting = [self._state.letters.waiting(p) for p in range(self._log.partitions)]
-        return True
+        replayed = replay_requested(self._state.letters, self._log)
+        if replayed or self._full():  # some may have been discarded
+            self._waiting = [self._state.letters.waiting(p) for p in range(self._log.partitions)]
+        return replayed > 0
 
     def _is_full(self, partition: int) -> bool:
         return self._waiting[partition] > self._settings.dead_letters_max
@@ -153,9 +153,9 @@ class LocalWorker:
         if full := self._full():
             raise PermanentError(
                 "dead_letters_full",
-                f"partitions {full} have records that cannot be read and wait for a replay",
+                f"partitions {full} have too many records that cannot be read",
                 field="dead_letters_max",
-                accepted=f"at most {limit}: holdfast dead-letters list, then replay",
+                accepted=f"at most {limit}: holdfast dead-letters list, then replay or discard",
             )
 
     def _flush(self) -> None:

@@ -48,7 +48,7 @@ class Summariser:
 
     `on_ids` is told every telemetry record's arrival and batch ids, shape ``(U,)``. `dedup` is an
     index that knows the past already. `given_up` are codes by offset of records to bury as they
-    are: mended bytes took their place further on.
+    are: mended bytes took their place further on, or they were discarded.
     """
 
     def __init__(

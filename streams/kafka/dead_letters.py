@@ -1,22 +1,23 @@
 """Dead letters in their topic, and what was done about them: notes in the same topic.
 
 A replay that died between the notes ``trying`` and ``replayed`` is settled by looking in the log.
-One command replays at a time: two could both look, and then both append.
+One command replays or discards at a time: two could both look, and then both append.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from streams.dead_letters import Letter, Request, append_once
+from streams.dead_letters import Letter, Place, Request
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
-from streams.kafka.letter_notes import CODE, REPLAYED, TRYING, key_of, place_of
+from streams.kafka.letter_notes import CODE, DISCARDED, REPLAYED, TRYING, key_of, place_of
 from streams.kafka.loop_thread import LoopThread
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.replay_claim import CLAIM, CLAIM_KEY, RELEASE, TAKE_OVER, ReplayClaim
 from streams.kafka.topics import DEAD_LETTERS
+from streams.letter_replay import append_once
 from streams.log.kafka import KafkaLog
 from wire.errors import PermanentError, TransientError
 
@@ -35,9 +36,9 @@ class _Found:
 
 
 class KafkaLetters:
-    """Lists and replays; satisfies the commands' `Letters`. Call `close` in the end.
+    """Lists, replays and discards; satisfies the commands' `Letters`. Call `close` in the end.
 
-    `name` is of this life alone. With `take_over` it replays although another has begun to: only
+    `name` is of this life alone. With `take_over` it works although another has begun to: only
     when that one has ended. Raises TransientError ``kafka_away``: then take over from this one.
     """
 
@@ -51,7 +52,7 @@ class KafkaLetters:
         self._thread = LoopThread("dead-letters")
         self._log = KafkaLog(settings, client_id="holdfast-replay")
         self._appender: Appender | None = None
-        self._found: dict[tuple[int, int], _Found] = {}
+        self._found: dict[Place, _Found] = {}
         self._next = 0  # what lies before it in the topic has been read
 
     def listed(self) -> list[Letter]:
@@ -67,18 +68,39 @@ class KafkaLetters:
         return self._call(self._payload(self._found[partition, offset].at))
 
     def request(self, partition: int, offset: int, payload: bytes) -> bool:
-        """Append these bytes in place of a listed letter; False if that was done before.
+        """Append these bytes in place of a listed letter; False if it is settled.
 
         Raises PermanentError ``replay_claimed`` if another command replays, or has taken over.
         """
         self._hold_claim()
         found = self._found[partition, offset]
-        if found.letter.is_replayed:
+        if found.letter.is_settled:
             return False
         self._is_unsure = True
         append_once(self, Request(partition, offset, payload, found.tried_from), self._log)
         self._is_unsure = False
         return True
+
+    def discard(self, places: Iterable[Place], reason: str) -> set[Place]:
+        """Give listed letters up for good: those that wait, and no replay of which has begun.
+
+        With `take_over` a replay that has begun does not count, since it has ended.
+        Raises PermanentError ``replay_claimed``, as `request` does.
+        """
+        self._hold_claim()
+        done = {place for place in places if self._may_discard(self._found[place])}
+        value = ((DISCARDED, reason.encode()),)
+        self._is_unsure = True
+        self._call(self._append(Outgoing(0, b"", key_of(*place), value) for place in sorted(done)))
+        self._is_unsure = False
+        for place in done:
+            found = self._found[place]
+            self._found[place] = replace(found, letter=replace(found.letter, discarded=reason))
+        return done
+
+    def _may_discard(self, found: _Found) -> bool:
+        has_begun = found.tried_from is not None and not self._take_over
+        return not (found.letter.is_settled or has_begun)
 
     def trying(self, request: Request, end: int) -> None:
         """Note that the bytes are about to be appended at or after offset `end`."""
@@ -92,7 +114,7 @@ class KafkaLetters:
         self._found[place] = replace(found, letter=replace(found.letter, is_replayed=True))
 
     def close(self) -> None:
-        """Disconnect. Another may replay now, unless an append of ours may still arrive."""
+        """Disconnect. Another may go on now, unless an append of ours may still arrive."""
         self._log.close()
         if self._claim.holder == self._name and not self._is_unsure:
             with suppress(TransientError):
@@ -111,17 +133,17 @@ class KafkaLetters:
         if self._claim.holder != self._name:
             raise PermanentError(
                 "replay_claimed",
-                f"{self._claim.holder} replays, or was killed while it did",
+                f"{self._claim.holder} replays or discards, or was killed while it did",
                 accepted="wait for its end; if it has ended without one: --take-over",
             )
 
     def _note(self, key: bytes, what: str, value: bytes) -> None:
-        self._call(self._append(Outgoing(0, b"", key, ((what, value),))))
+        self._call(self._append([Outgoing(0, b"", key, ((what, value),))]))
 
-    async def _append(self, note: Outgoing) -> None:
+    async def _append(self, notes: Iterable[Outgoing]) -> None:
         if self._appender is None:
             self._appender = Appender(self._settings, "holdfast-dead-letters")
-        await self._appender.append(self._topic, [note])
+        await self._appender.append(self._topic, notes)
 
     async def _payload(self, at: int) -> bytes:
         reader = PartitionReader(self._settings, self._topic, 0)
@@ -155,7 +177,7 @@ def _key(request: Request) -> bytes:
     return key_of(request.partition, request.offset)
 
 
-def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: ANN401  # aiokafka's
+def _take(found: dict[Place, _Found], record: Any) -> None:  # noqa: ANN401  # aiokafka's
     headers = dict(record.headers)
     place = place_of(record.key)
     if CODE in headers:  # a letter that a second worker buried as well stays what it is
@@ -164,7 +186,6 @@ def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: A
             code=headers[CODE].decode(),
             size_bytes=len(record.value),
             log_time_ms=record.timestamp,
-            is_replayed=False,
         )
         found.setdefault(place, _Found(letter, record.offset))
     elif place in found:  # else retention has taken the letter and left the note
@@ -173,3 +194,6 @@ def _take(found: dict[tuple[int, int], _Found], record: Any) -> None:  # noqa: A
             found[place] = replace(known, tried_from=int(headers[TRYING]))
         elif REPLAYED in headers:
             found[place] = replace(known, letter=replace(known.letter, is_replayed=True))
+        elif DISCARDED in headers:
+            reason = headers[DISCARDED].decode()
+            found[place] = replace(known, letter=replace(known.letter, discarded=reason))

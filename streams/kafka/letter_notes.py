@@ -1,6 +1,7 @@
 """What lies in the topic of dead letters: letters, and notes about them, under the same key.
 
-``trying`` says from which offset on the mended bytes may lie in the log, ``replayed`` that they do.
+``trying`` says from which offset on the mended bytes may lie in the log, ``replayed`` that they do,
+``discarded`` that it was given up, and why.
 """
 
 from typing import Any, Final
@@ -13,6 +14,8 @@ from streams.letter_limit import LetterNews
 CODE: Final = "code"
 TRYING: Final = "trying"
 REPLAYED: Final = "replayed"
+DISCARDED: Final = "discarded"
+_SETTLING: Final = frozenset({REPLAYED, DISCARDED})
 _READ_BYTES: Final = 8 << 20
 
 
@@ -42,6 +45,7 @@ async def news_since(settings: KafkaSettings, start: int) -> tuple[list[LetterNe
 
 def _news(record: Any) -> LetterNews | None:  # noqa: ANN401  # aiokafka's
     headers = dict(record.headers)
-    if CODE not in headers and REPLAYED not in headers:
+    is_settled = not _SETTLING.isdisjoint(headers)
+    if CODE not in headers and not is_settled:
         return None
-    return LetterNews(*place_of(record.key), is_settled=REPLAYED in headers, at=record.offset)
+    return LetterNews(*place_of(record.key), is_settled=is_settled, at=record.offset)

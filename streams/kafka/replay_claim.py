@@ -1,4 +1,4 @@
-"""Who may replay: the first to ask, in the order of the topic of dead letters, until it is done.
+"""Who may replay or discard: the first to ask, in the order of the letters' topic, till it ends.
 
 Every command reads the same records in the same order, so all agree on one holder, and time plays
 no part: a command that hangs for an hour still holds its claim when it goes on. So does one that

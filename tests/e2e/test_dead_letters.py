@@ -1,11 +1,11 @@
-"""Poison in the log of a whole node: it stops loudly, takes uploads on, goes on after a replay."""
+"""Poison in the log of a node: it stops loudly, takes uploads on, goes on once that is seen to."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from holdfast.clock import now_ms
 from holdfast.manifests import Model
@@ -13,24 +13,12 @@ from store import queries
 from streams.log.base import Append
 from streams.log.sqlite import SqliteLog
 from tests.fakes.ingest_world import upload
+from tests.fakes.letters_command import dead_letters
 from tests.fakes.node_world import RunningNode, running_node, until
 from wire.segment import Kind, Segment, encode
 
 POISON = 3
 DAMAGE = b"\xff\xff"
-
-
-def command(node: RunningNode, *arguments: str) -> dict[str, object]:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "holdfast", "dead-letters", *arguments),
-            *("--json", "--dir", str(node.folder.root)),
-        ],
-        capture_output=True,
-        check=True,
-    )
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def send(node: RunningNode, count: int) -> None:
@@ -59,8 +47,21 @@ def aggregated(node: RunningNode) -> int:
     return queries.mass_balance(node.store())["aggregated"]
 
 
-def test_a_node_with_too_many_letters_waits_loudly_and_goes_on_after_a_replay(
-    tmp_path: Path,
+def mend(node: RunningNode, folder: Path) -> None:
+    dead_letters(node.folder, "export", str(folder))
+    for file in folder.glob("*.segment"):
+        file.write_bytes(file.read_bytes().removeprefix(DAMAGE))
+    assert dead_letters(node.folder, "replay", "--from", str(folder))["requested"] == POISON
+
+
+def give_up(node: RunningNode, _: Path) -> None:
+    done = dead_letters(node.folder, "discard", "all", "--reason", "nobody can mend it")
+    assert done == {"discarded": POISON, "left": []}
+
+
+@pytest.mark.parametrize("see_to", [mend, give_up])
+def test_a_node_with_too_many_letters_waits_loudly_and_goes_on_once_they_are_seen_to(
+    tmp_path: Path, see_to: Callable[[RunningNode, Path], None]
 ) -> None:
     (tmp_path / "node").mkdir()
     (tmp_path / "node" / "settings.json").write_text(json.dumps({"dead_letters_max": POISON - 1}))
@@ -73,17 +74,14 @@ def test_a_node_with_too_many_letters_waits_loudly_and_goes_on_after_a_replay(
         node.node.start()
         send(node, 3)
 
-        until(lambda: command(node, "list")["waiting"] == POISON, "letters")
+        until(lambda: dead_letters(node.folder, "list")["waiting"] == POISON, "letters")
         log = node.folder.root / "processes.log"
         until(lambda: b"partition_stopped" in log.read_bytes(), "word of it")
         send(node, 1)  # uploads are taken on
         assert b"dead_letters_full" in log.read_bytes()
         assert aggregated(node) == 10
-        command(node, "export", str(tmp_path / "out"))
-        for file in (tmp_path / "out").glob("*.segment"):
-            file.write_bytes(file.read_bytes().removeprefix(DAMAGE))
-        assert command(node, "replay", "--from", str(tmp_path / "out"))["requested"] == POISON
+        see_to(node, tmp_path / "out")
 
         until(lambda: aggregated(node) == 30, "rows of the time after")
-        assert command(node, "list")["waiting"] == 0
+        assert dead_letters(node.folder, "list")["waiting"] == 0
         until(lambda: queries.mass_balance(node.store())["difference"] == 0, "balance")

@@ -1,6 +1,5 @@
 """Poison in the log, on a real log, a real store, and the commands as processes of their own."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +14,11 @@ from store import queries
 from store.migrate import migrate
 from store.writer import Writer
 from streams.local_worker import LocalWorker, WorkerSettings
-from streams.log.base import Append
+from streams.log.base import Append, Record
 from streams.log.sqlite import SqliteLog
 from streams.state import StateStore
+from streams.summarise import DeadLetter
+from tests.fakes.letters_command import dead_letters
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
 from tests.integration.store_fixtures import StoreEndpoint, start_store
 from wire.segment import Kind, Segment, encode
@@ -76,17 +77,7 @@ class Node:
         return {str(outcome): int(str(count)) for outcome, count in rows}
 
     def command(self, *arguments: str, code: int = 0) -> dict[str, object]:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "holdfast", "dead-letters", *arguments),
-                *("--json", "--dir", str(self.folder.root)),
-            ],
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        return dead_letters(self.folder, *arguments, code=code)
 
 
 @contextmanager
@@ -172,7 +163,26 @@ def test_after_a_repair_and_a_replay_it_is_as_if_nothing_had_happened(tmp_path: 
         assert poisoned.command("list")["waiting"] == 0
 
 
-@pytest.mark.parametrize("command", [["list"], ["replay"], ["export", "out"]])
+def test_the_commands_of_a_folder_at_rest_give_a_letter_up(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.create()
+    state = StateStore(folder.state)
+    state.letters.bury([DeadLetter(Record(0, 7, b"poison"), "segment_undecodable", START_MS)])
+    state.close()
+
+    mistaken = dead_letters(folder, "discard", "0:8", "--reason", "x", code=2)
+    done = dead_letters(folder, "discard", "0:7", "--reason", "disk error")
+    listed = dead_letters(folder, "list")
+
+    assert mistaken == {}
+    assert done == {"discarded": 1, "left": []}
+    assert listed["waiting"] == 0
+    assert [x["discarded"] for x in listed["letters"]] == ["disk error"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["replay"], ["export", "out"], ["discard", "all", "--reason", "lost"]]
+)
 def test_a_folder_without_a_node_is_named(tmp_path: Path, command: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "holdfast", "dead-letters", *command, "--dir", str(tmp_path / "no")],

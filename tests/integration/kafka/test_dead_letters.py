@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from holdfast import dead_letters_command as command
+from streams.dead_letters import Request
+from streams.kafka.appender import Appender
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.dead_letters import KafkaLetters
 from streams.kafka.stage_topics import SummariseKafka
@@ -188,6 +190,123 @@ def test_replays_at_the_same_moment_append_every_letter_once(settings: KafkaSett
     assert in_the_log(settings, 0) == payloads
     assert ended[-1] == "replay_claimed" or set(ended) == {"0", "6"}
     assert ended.count("6") == 1
+
+
+def test_a_letter_that_is_given_up_stays_so_for_every_command_and_worker(
+    settings: KafkaSettings,
+) -> None:
+    good = segment(20)
+    bury(settings, letter(0, 3, good), letter(0, 5, b"poison"), letter(0, 8, b"poison"))
+
+    with closing(KafkaLetters(settings, name="first")) as first:
+        assert command.discard(first, ["0:3"], "enough")["discarded"] == 1
+
+    with closing(KafkaLetters(settings, name="second")) as second:
+        assert [(x.offset, x.discarded) for x in second.listed()] == [
+            (3, "enough"),
+            (5, None),
+            (8, None),
+        ]
+        assert command.replay(second, None)["requested"] == 0
+        assert not second.request(0, 3, good)
+        assert command.discard(second, ["0:3"], "twice is once")["discarded"] == 0
+    assert in_the_log(settings, 0) == []
+    assert asyncio.run(counted(settings, 2, letters_max=1))
+
+
+def test_a_worker_that_is_held_goes_on_when_letters_are_given_up(settings: KafkaSettings) -> None:
+    bury(settings, *(letter(0, offset, b"poison") for offset in range(3)))
+
+    async def work() -> None:
+        topics = SummariseKafka(settings, horizon_ms=1)
+        limit = LetterLimit(topics, NoMeter(), 2)
+        limit.assigned({0})
+        async with asyncio.timeout(20):
+            while not limit.is_held(0):
+                limit.check()
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(give_up, "0:1")
+            while limit.is_held(0):
+                limit.check()
+                await asyncio.sleep(0.05)
+        await limit.close()
+        await topics.close()
+
+    def give_up(place: str) -> None:
+        with closing(KafkaLetters(settings, name="first")) as mine:
+            assert command.discard(mine, [place], "enough")["discarded"] == 1
+
+    asyncio.run(work())
+
+
+def test_a_letter_whose_replay_has_begun_is_not_given_up(
+    settings: KafkaSettings, letters: KafkaLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(settings, letter(0, 3, segment(21)), letter(0, 4, b"poison"))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KafkaLetters, "replayed", die)
+        with pytest.raises(KeyboardInterrupt):
+            command.replay(letters, None)
+    with (
+        closing(KafkaLetters(settings, name="second")) as second,
+        pytest.raises(PermanentError, match="replay_claimed: first"),
+    ):
+        command.discard(second, ["all"], "lost")
+    with closing(KafkaLetters(settings, name="third", take_over=True)) as third:
+        assert command.replay(third, None)["requested"] == 1
+        assert in_the_log(settings, 0) == [segment(21)]
+        done = command.discard(third, ["0:3", "0:4"], "lost")
+
+    assert done["discarded"] == 1
+    assert [x["detail"] for x in done["left"]] == ["it was replayed"]  # type: ignore[attr-defined]
+
+
+def test_a_replay_that_died_is_left_until_somebody_says_that_it_has_ended(
+    settings: KafkaSettings,
+) -> None:
+    bury(settings, letter(0, 3, b"poison"))
+    with closing(KafkaLetters(settings, name="first")) as first:
+        first.listed()
+        first.trying(Request(0, 3, segment(22), None), 7)
+
+    with closing(KafkaLetters(settings, name="second")) as second:
+        left = command.discard(second, ["all"], "its repair is lost")["left"]
+    with closing(KafkaLetters(settings, name="third", take_over=True)) as third:
+        done = command.discard(third, ["all"], "its repair is lost")
+
+    assert [x["detail"][:20] for x in left] == ["its replay has begun"]  # type: ignore[attr-defined]
+    assert done == {"discarded": 1, "left": []}
+
+
+def test_a_discard_that_may_still_arrive_keeps_its_claim(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(settings, letter(0, 3, b"poison"))
+    with (
+        monkeypatch.context() as patch,
+        closing(KafkaLetters(settings, name="first")) as first,
+    ):
+        first.listed()
+        first.request(0, 3, segment(23))  # the claim is held from here on
+        bury(settings, letter(0, 4, b"poison"))
+        first.listed()
+
+        async def away(*_: object) -> None:
+            raise TransientError("kafka_away", "the broker did not answer")
+
+        patch.setattr(Appender, "append", away)
+        with pytest.raises(TransientError):
+            first.discard([(0, 4)], "lost")
+
+    with (
+        closing(KafkaLetters(settings, name="second")) as second,
+        pytest.raises(PermanentError, match="replay_claimed: first"),
+    ):
+        command.discard(second, ["all"], "lost")
 
 
 async def counted(settings: KafkaSettings, wanted: int, *, letters_max: int) -> bool:

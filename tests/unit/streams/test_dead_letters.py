@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from holdfast import dead_letters_command as command
-from streams.dead_letters import DeadLetters, replay_requested
+from streams.dead_letters import DeadLetters
+from streams.letter_replay import replay_requested
 from streams.local_worker import LocalWorker, WorkerSettings
 from streams.log.base import Append
 from streams.log.memory import MemoryLog
@@ -167,6 +168,75 @@ def test_too_many_letters_stop_the_partition_until_they_are_replayed(tmp_path: P
 
     assert node.letters.waiting(0) == 1  # the later one
     assert node.count("aggregated") == node.count("received") == 20 * 100
+
+
+def test_letters_that_are_given_up_let_the_partition_go_on_and_stay_given_up(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path, dead_letters_max=2)
+    fill(node.log, is_poison=lambda i: i in (4, 8, 10))
+    with pytest.raises(PermanentError, match="dead_letters_full"):
+        node.settle()
+    places = [f"0:{x.offset}" for x in node.letters.listed()]
+
+    done = command.discard(node.letters, places[:1] * 2, "disk  error\nof May")
+    node.settle()
+    node.restart()
+    rest = command.discard(node.letters, ["all"], "all of that disk")
+    node.settle()
+    node.close_windows(30)
+
+    assert (done, rest) == ({"discarded": 1, "left": []}, {"discarded": 2, "left": []})
+    assert node.count("aggregated") == node.count("received") == 17 * 100
+    assert node.count("dead_lettered", "segments") == 3
+    assert command.replay(node.letters, None) == {"requested": 0, "refused": []}
+    found, text = command.list_letters(node.letters)
+    assert found["waiting"] == 0
+    assert "discarded: disk error of May" in text
+
+
+def test_what_is_being_replayed_cannot_be_given_up_and_what_is_given_up_not_replayed(
+    node: Node,
+) -> None:
+    hidden = fill(node.log, is_poison=lambda i: i in (4, 8))
+    node.settle()
+    asked, other = node.letters.listed()
+    node.letters.request(0, asked.offset, hidden[0].payload)
+
+    done = command.discard(node.letters, ["all"], "why not")
+
+    assert done["discarded"] == 1
+    assert [(x["offset"], x["detail"][:20]) for x in done["left"]] == [  # type: ignore[attr-defined]
+        (asked.offset, "its replay has begun")
+    ]
+    assert not node.letters.request(0, other.offset, hidden[1].payload)
+    node.settle()
+    again = command.discard(node.letters, [f"0:{x.offset}" for x in (asked, other)], "again")
+    assert command.discard_text(again) == f"left 0:{asked.offset}  it was replayed\n0 given up"
+    assert [(x.is_replayed, x.discarded) for x in node.letters.listed()] == [
+        (True, None),
+        (False, "why not"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("which", "reason", "code"),
+    [
+        (["0:1", "0:4"], "lost", "letter_unknown"),
+        (["all", "0:4"], "lost", "letter_unknown"),
+        (["all"], " \n", "reason_missing"),
+    ],
+)
+def test_a_mistaken_discard_is_named_and_gives_up_nothing(
+    node: Node, which: list[str], reason: str, code: str
+) -> None:
+    fill(node.log, is_poison=lambda i: i == 4)
+    node.settle()
+
+    with pytest.raises(PermanentError, match=code):
+        command.discard(node.letters, which, reason)
+
+    assert node.letters.waiting(0) == 1
 
 
 def test_while_one_partition_is_stopped_the_others_pile_nothing_up(tmp_path: Path) -> None:
