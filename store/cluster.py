@@ -24,6 +24,7 @@ _TABLE: Final = re.compile(
     r"ENGINE = ReplacingMergeTree\n(?P<rest>.*)",
     re.DOTALL,
 )
+_CLEANUP: Final = re.compile(r"ALTER TABLE \w+\.\w+ MODIFY SETTING cleanup_delay_period = ")
 _KEY: Final = re.compile(r"^ORDER BY (\([^)]*\)|\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^COMMENT '[^']*'", re.MULTILINE)
 
@@ -34,12 +35,15 @@ INSERT_SETTINGS: Final = {"insert_distributed_sync": 1}
 def on_cluster(statement: str, cluster: str) -> list[str]:
     """The statements that do on every server of `cluster` what `statement` does on one.
 
+    How often a server cleans up is its operators' matter: replicas ask Keeper for it each time.
     Raises PermanentError ``ddl_not_clustered`` for a form that is not known here.
     """
     where = f" ON CLUSTER '{cluster}'"
     for pattern in (_DATABASE, _VIEW):
         if match := pattern.match(statement):
             return [match.group(0) + where + statement[match.end() :]]
+    if _CLEANUP.match(statement):
+        return []
     match = _TABLE.fullmatch(statement)
     key = _KEY.search(statement)
     comment = _COMMENT.search(statement)

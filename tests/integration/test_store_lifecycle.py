@@ -81,6 +81,33 @@ def test_acknowledged_rows_survive_kill_9(tmp_path: Path) -> None:
     assert acknowledged > 10
 
 
+def test_a_store_that_was_killed_drops_what_was_merged_away_soon(tmp_path: Path) -> None:
+    """By default half a minute after a start: who lives for less keeps every part ever written."""
+    running, endpoint = start_store(tmp_path)
+    client = endpoint.writer()
+    migrate(client, now_ms=1, app_version="test")
+    writer = Writer(client)
+    for start in range(1_763_000_000_000, 1_763_000_480_000, 60_000):
+        rows = metric_rows([np.ones(3, np.float32)], model="c", window_start=start)
+        writer.write({"metric_window": rows})
+    client.command("OPTIMIZE TABLE hf_store.metric_window FINAL")
+    running.popen.kill()
+    running.stop()
+
+    again, endpoint = start_store(tmp_path)
+    later = endpoint.writer()
+    left = "SELECT count() FROM system.parts WHERE table = 'metric_window' AND NOT active"
+    folders = list((tmp_path / "chdb" / "store").glob("*/*/202511_*"))
+    deadline = time.monotonic() + 20
+    while len(folders) > 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        folders = list((tmp_path / "chdb" / "store").glob("*/*/202511_*"))
+
+    assert [f.name.rpartition("_")[0] for f in folders] == ["202511_1_8"]
+    assert list(later.rows(left)) == [(0,)]
+    assert again.stop() == 0
+
+
 def test_a_client_waits_for_a_store_that_restarts(tmp_path: Path) -> None:
     running, endpoint = start_store(tmp_path)
     client = endpoint.writer()
