@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,19 @@ def in_the_log(settings: KafkaSettings, partition: int) -> list[bytes]:
         return [r.payload for r in log.read(partition, 0, bytes_max=1 << 30)]
 
 
+@contextmanager
+def death_after_the_append(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The block ends before it can note that the bytes are in the log."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KafkaLetters, "replayed", die)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
 def test_a_letter_is_listed_once_and_replayed_once(
     settings: KafkaSettings,
     letters: KafkaLetters,
@@ -99,13 +112,8 @@ def test_a_replay_that_died_after_the_append_appends_nothing_twice(
     mended = segment(2)
     letters.listed()
 
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(KafkaLetters, "replayed", die)
-        with pytest.raises(KeyboardInterrupt):
-            letters.request(0, 3, mended)
+    with death_after_the_append(monkeypatch):
+        letters.request(0, 3, mended)
     with closing(KafkaLetters(settings, name="patient")) as patient:
         patient.listed()
         with pytest.raises(PermanentError, match="replay_claimed: first replays"):
@@ -244,13 +252,8 @@ def test_a_letter_whose_replay_has_begun_is_not_given_up(
 ) -> None:
     bury(settings, letter(0, 3, segment(21)), letter(0, 4, b"poison"))
 
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(KafkaLetters, "replayed", die)
-        with pytest.raises(KeyboardInterrupt):
-            command.replay(letters, None)
+    with death_after_the_append(monkeypatch):
+        command.replay(letters, None)
     with (
         closing(KafkaLetters(settings, name="second")) as second,
         pytest.raises(PermanentError, match="replay_claimed: first"),
