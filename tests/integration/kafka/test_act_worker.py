@@ -82,12 +82,18 @@ def controls(settings: Settings) -> list[str]:
     return [from_json(s.control).commit for s in found if s.kind is Kind.CONTROL]
 
 
+def clocks(settings: Settings) -> Clocks | None:
+    """What the other workers would find."""
+    return asyncio.run(clocks_of(kafka_settings(settings)))
+
+
 def test_a_verdict_is_one_commit_whatever_dies_and_however_often_it_comes(
     act: Part, settings: Settings, remote: Remote
 ) -> None:
     until(lambda: len(controls(settings)) == 1, "the desired state is not in the log")
-    clocks = asyncio.run(clocks_of(kafka_settings(settings)))
-    assert clocks == Clocks(60_000, 604_800_000)
+    # act saves its state after the append, so the clocks may come a moment later
+    until(lambda: clocks(settings) is not None, "the clocks are not in act's state")
+    assert clocks(settings) == Clocks(60_000, 604_800_000)
 
     send(settings, "incident-1")
     until(lambda: commits(remote, "incident-1") == 1, "nothing was rolled back")
