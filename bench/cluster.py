@@ -79,13 +79,10 @@ class Part:
 
     def measure(self, name: str) -> float:
         """The largest value that the worker tells of one of its metrics; 0 if it tells none."""
-        return max(self._values(name), default=0.0)
+        return max(self.values(name), default=0.0)
 
-    def total(self, name: str) -> float:
-        """The sum of one of its metrics over its labels."""
-        return sum(self._values(name))
-
-    def _values(self, name: str) -> list[float]:
+    def values(self, name: str) -> list[float]:
+        """What it tells of one of its metrics, a value per label."""
         lines = (self._get("/metrics") or "").splitlines()
         return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
 

@@ -31,7 +31,7 @@ _PARTITIONS: Final = 4
 _WAIT_S: Final = 240.0
 _GROWTH: Final = (13, 125, 1_250, 12_500)
 _WEIGHED: Final = (TELEMETRY, SEEN, WINDOWS)
-_TAKEN: Final = "holdfast_segments_taken_total"
+_WAITING: Final = "holdfast_segments_waiting"
 _CPU_UNIT: Final = "CPU-s per 1e6 events"
 
 
@@ -118,15 +118,13 @@ class Road:
         for name in names:
             self._parts.remove(name)
         time.sleep(SESSION_S + 1)  # or the partitions of one that stays away would wait for it
-        before = self._segments()
         with self._sending(uploads, 125) as sending:
             sending.send()
-        backlog = self._segments() - before
         began_s = time.monotonic()
         for name in names[:workers]:
             self._parts.add(name)
         wait_until(
-            lambda: self._taken(names[:workers]) >= backlog,
+            lambda: self._is_drained(names[:workers]),
             timeout_s=_WAIT_S,
             what="the backlog summarised",
         )
@@ -136,8 +134,11 @@ class Road:
             self._parts.add(name)
         return uploads * _ROWS / took_s
 
-    def _taken(self, workers: Sequence[str]) -> float:
-        return sum(self._parts.parts[name].total(_TAKEN) for name in workers)
+    def _is_drained(self, workers: Sequence[str]) -> bool:
+        """Each partition's worker has it, and but for the newest ticks nothing waits."""
+        told = [self._parts.parts[name].values(_WAITING) for name in workers]
+        waiting = [level for levels in told for level in levels]
+        return len(waiting) == _PARTITIONS and sum(waiting) <= _PARTITIONS
 
     def _segments(self) -> int:
         return sum(self._parts.ends())

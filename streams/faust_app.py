@@ -202,7 +202,10 @@ class Running:
 
     async def _assigned(self, _: Any, /, *given: Any, signal: Any = None, **__: Any) -> None:  # noqa: ANN401  # Faust's signal
         assigned: set[TP] = given[0]
+        before = self.partitions
         self.partitions = {tp.partition for tp in assigned if tp.topic == self._name}
+        for lost in before - self.partitions:
+            self._meter.forget(str(lost))
         await self._stage.assigned(self.partitions)
 
     async def _complete(self, *_: Any, **__: Any) -> None:  # noqa: ANN401  # Faust's signal

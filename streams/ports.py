@@ -48,6 +48,9 @@ class Meter(Protocol):
     def observe(self, name: Measured, seconds: float) -> None:
         """Take one duration."""
 
+    def forget(self, partition: str) -> None:
+        """Tell no levels of a partition any more: another worker has it, and tells its own."""
+
 
 class NoMeter:
     """Measures nothing."""
@@ -55,6 +58,7 @@ class NoMeter:
     def count(self, name: Measured, amount: int = 1, partition: str = "") -> None: ...
     def gauge(self, name: Measured, value: float, partition: str = "") -> None: ...
     def observe(self, name: Measured, seconds: float) -> None: ...
+    def forget(self, partition: str) -> None: ...
 
 
 class Actor(Protocol):

@@ -150,6 +150,12 @@ def test_workers_that_are_killed_in_the_middle_change_nothing(
     run_until_equal(workers, store, expected)
 
 
+def partitions_waiting(workers: Workers) -> list[str]:
+    """Of which partitions the summarise workers say how many records wait."""
+    told = (workers.told(f"summarise-{i}", "holdfast_segments_waiting") for i in (0, 1))
+    return sorted(partition for levels in told for partition in levels)
+
+
 def test_workers_that_join_and_leave_change_nothing(
     workers: Workers, store: StoreEndpoint, expected: Expected
 ) -> None:
@@ -162,6 +168,7 @@ def test_workers_that_join_and_leave_change_nothing(
     workers.start("summarise-1")
     workers.log.append(run[third : 2 * third])
     until(lambda: decided_windows(store) > SECONDS // 2, "two workers decide nothing")
+    until(lambda: partitions_waiting(workers) == ["0", "1"], "a level is told twice, or not at all")
     assert workers.stop("summarise-0") < 10
     workers.log.append(run[2 * third :])
 

@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 import time
+import urllib.request
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
 from analytics.types import Verdict
+from bench.broker import free_ports
 from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
@@ -51,7 +54,9 @@ class Workers:
         for name in names:
             folder = Folder(self._root / name)
             folder.create()
-            settings = self._common.model_copy(update={"dir": folder.root, "worker_id": name})
+            (port,) = free_ports(1)
+            own = {"dir": folder.root, "worker_id": name, "metrics_port": port}
+            settings = self._common.model_copy(update=own)
             stage = name.partition("-")[0]
             self.parts[name] = Part(name, ["worker", "--stage", stage], settings, self._errors)
             self.parts[name].launch()
@@ -72,6 +77,18 @@ class Workers:
         part.stop()
         assert popen.returncode == 0
         return time.monotonic() - began
+
+    def told(self, name: str, metric: str) -> dict[str, float]:
+        """What a worker tells of one of its metrics, by partition."""
+        url = f"http://127.0.0.1:{self.parts[name].settings.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+            return {
+                sample.labels["partition"]: sample.value
+                for family in families
+                for sample in family.samples
+                if sample.name == metric
+            }
 
     def close(self) -> None:
         for name in list(self.parts):

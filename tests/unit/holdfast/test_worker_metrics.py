@@ -42,6 +42,21 @@ def test_measures_are_told_by_partition() -> None:
     assert "holdfast_flush_seconds_count 1.0" in said
 
 
+def test_levels_of_a_partition_that_another_worker_has_are_told_no_more() -> None:
+    metrics = Metrics()
+    for partition in ("0", "1"):
+        metrics.count("segments_taken", partition=partition)
+        metrics.gauge("segments_waiting", 7, partition)
+
+    metrics.forget("1")
+    metrics.forget("2")
+
+    said = generate_latest(metrics.registry).decode()
+    assert 'holdfast_segments_waiting{partition="0"} 7.0' in said
+    assert 'holdfast_segments_waiting{partition="1"}' not in said
+    assert 'holdfast_segments_taken_total{partition="1"} 1.0' in said
+
+
 def test_metrics_are_served() -> None:
     metrics = Metrics()
     (port,) = free_ports(1)
