@@ -7,7 +7,7 @@ it does again, the ledger in Git makes once.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -38,7 +38,7 @@ class ActTopics(Protocol):
     async def first(self) -> int:
         """Offset of the oldest record of `verdicts`."""
 
-    def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+    def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(offset, value) of `verdicts` in ``[start, end)``; PermanentError ``log_trimmed``."""
 
     async def save(self, parts: dict[str, bytes], *, position: int) -> None:

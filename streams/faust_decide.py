@@ -2,24 +2,26 @@
 
 Records are taken while older windows are on their way to the store. A store that is away holds
 records back only once many windows wait, so memory is bounded and an outage is caught up with.
+Markers that run far ahead of a partition that stands still are left in the topic for later.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from analytics.types import Verdict
 from streams.decide import Decided
 from streams.faust_summarise import Ack, pause, until_there
-from streams.kafka.chunks import Assembler, head_of
-from streams.kafka.stage_topics import MarkerKey
+from streams.kafka.chunks import Whole
 from streams.kafka.topics import WINDOWS
 from streams.kept import Kept
 from streams.local_worker import write_rows
 from streams.marker_codec import decode_marker
-from streams.partial import Closed
+from streams.marker_intake import MarkerIntake
 from streams.ports import Meter, Sink
 from streams.stage_decide import Captured, DecideStage
 from streams.stage_summarise import Clocks
@@ -43,7 +45,7 @@ class DecideTopics(Protocol):
     async def first(self) -> int:
         """Offset of the oldest record of `windows`."""
 
-    def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+    def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(offset, value) of `windows` in ``[start, end)``; PermanentError ``log_trimmed``."""
 
     async def publish(self, verdicts: Iterable[Verdict]) -> None:
@@ -51,15 +53,6 @@ class DecideTopics(Protocol):
 
     async def save(self, parts: dict[str, bytes], *, position: int) -> None:
         """The state, durable as a whole."""
-
-
-@dataclass(slots=True)
-class _Mine:
-    """The one partition of `windows` as far as it was read."""
-
-    stage: DecideStage
-    next_offset: int
-    chunks: Assembler = field(default_factory=Assembler)
 
 
 @dataclass(slots=True)
@@ -77,14 +70,14 @@ class Deciding:
     now_ms: Callable[[], int]
     topic: str = WINDOWS
     _sink: Sink | None = None
-    _mine: _Mine | None = None
+    _mine: MarkerIntake | None = None
     _kept: Kept[Ack] = field(default_factory=Kept)
     _stepping: asyncio.Lock = field(default_factory=asyncio.Lock)  # the state, one at a time
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _flushed: asyncio.Event = field(default_factory=asyncio.Event)
     _flushing: "asyncio.Task[None] | None" = None
     _is_flushing: bool = False
-    _preparing: "asyncio.Task[_Mine] | None" = None
+    _preparing: "asyncio.Task[MarkerIntake] | None" = None
     _was_assigned: bool = False
     _is_stale: bool = False  # another may have decided since `_mine` was read
 
@@ -140,7 +133,7 @@ class Deciding:
         undurable = self._mine.stage.undurable if self._mine is not None else 0
         return not undurable and not self._is_flushing
 
-    async def _resumed(self) -> _Mine:
+    async def _resumed(self) -> MarkerIntake:
         while not self._is_drained():  # or our older state would be saved over what we read
             await self._until_flushed()
         self._is_stale = False
@@ -153,11 +146,11 @@ class Deciding:
             stage = DecideStage.begin(**clocks)
             start = await until_there(self.topics.first)
         async with self._stepping:
-            self._mine = mine = _Mine(stage, start)
+            self._mine = mine = MarkerIntake.begin(stage, start)
         _log.info("state_resumed", extra={"offset": start})
         return mine
 
-    async def _catch_up(self, mine: _Mine, end: int) -> None:
+    async def _catch_up(self, mine: MarkerIntake, end: int) -> None:
         while mine.next_offset < end:
             try:
                 async for offset, value in self.topics.records(mine.next_offset, end):
@@ -165,23 +158,44 @@ class Deciding:
             except TransientError as error:
                 await pause(error)
 
-    async def _advance(self, mine: _Mine, offset: int, value: bytes) -> None:
+    async def _advance(self, mine: MarkerIntake, offset: int, value: bytes) -> None:
+        await self._take_chunk(mine, offset, value)
+        while mine.parked.has_room(mine.stage.held):
+            wanted, mine.parked = mine.parked.partitions, mine.parked.read_again()
+            await self._read_again(mine, wanted)
+            mine.parked.rereading = None  # from here on the partitions say where
+
+    async def _read_again(self, mine: MarkerIntake, wanted: AbstractSet[int]) -> None:
+        """Take what was passed over; until the end, or until no wanted partition has room."""
+        at = mine.parked.rereading or 0
+        while True:
+            try:
+                async with aclosing(self.topics.records(at, mine.next_offset)) as found:
+                    async for offset, value in found:
+                        await self._take_chunk(mine, offset, value)
+                        at = offset + 1
+                        if wanted <= mine.parked.partitions:
+                            return
+            except TransientError as error:
+                await pause(error)
+            else:
+                return
+
+    async def _take_chunk(self, mine: MarkerIntake, offset: int, value: bytes) -> None:
         while mine.stage.undurable >= WAITING_MAX:
             await self._until_flushed()
         async with self._stepping:
-            mine.next_offset = offset + 1
-            head = head_of(value)
-            if not mine.stage.is_new(*MarkerKey.of(head.key)):
-                mine.chunks.forget(head.key)
-                return
-            whole = mine.chunks.take(offset, value)
+            whole = mine.take(offset, value)
             if whole is not None:
-                await self._accept(mine, decode_marker(whole.value), whole.first_offset)
+                await self._accept(mine.stage, whole)
+        self.meter.gauge("markers_waiting", mine.waiting)
 
-    async def _accept(self, mine: _Mine, marker: Closed, first_offset: int) -> None:
-        due = await asyncio.to_thread(mine.stage.take, marker, first_offset=first_offset)
+    async def _accept(self, stage: DecideStage, whole: Whole) -> None:
+        marker, size = decode_marker(whole.value), len(whole.value)
+        due = await asyncio.to_thread(
+            stage.take, marker, first_offset=whole.first_offset, size=size
+        )
         self.meter.count("markers_taken", partition=str(marker.partition))
-        self.meter.gauge("markers_waiting", mine.stage.waiting)
         if due:
             self._due.set()
 
@@ -208,7 +222,7 @@ class Deciding:
                 captured = await asyncio.to_thread(
                     mine.stage.capture,
                     read_until=mine.next_offset,
-                    unfinished=mine.chunks.unfinished(),
+                    unfinished=mine.unfinished(),
                 )
             await self._flush(captured)
 

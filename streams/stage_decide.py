@@ -4,8 +4,10 @@ Its state and the position in `windows` that it belongs to are captured at one m
 undecided windows are not part of it: they are read again from that position.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,6 +28,11 @@ class _Windows(msgspec.Struct, array_like=True):
     decided: dict[int, int]
     partitions: int
     window_ms: int
+
+
+class _Waiting(NamedTuple):
+    first_offset: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ class DecideStage:
     next_offset: int = 0
     _decided: dict[int, int] = field(default_factory=dict)  # partition -> start of a window
     _accepted: dict[int, int] = field(default_factory=dict)
-    _waiting: dict[tuple[int, int], int] = field(default_factory=dict)  # -> first offset of it
+    _waiting: dict[tuple[int, int], _Waiting] = field(default_factory=dict)
+    _held: Counter[int] = field(default_factory=Counter)  # partition -> bytes that wait
     _batch: list[Decided] = field(default_factory=list)
 
     @classmethod
@@ -84,18 +92,22 @@ class DecideStage:
         """Whether this partition's marker of this window has not been taken yet."""
         return start_ms > self._accepted.get(partition, -1)
 
-    def take(self, closed: Closed, *, first_offset: int) -> int:
-        """Take a marker whose first chunk lies at `first_offset`; how many windows are due now."""
+    def take(self, closed: Closed, *, first_offset: int, size: int) -> int:
+        """Take a marker of `size` encoded bytes; how many windows are due now.
+
+        Its first chunk lies at `first_offset`.
+        """
         start_ms = closed.partial.start_ms
         if not self.is_new(closed.partition, start_ms):
             return 0
         self._accepted[closed.partition] = start_ms
-        self._waiting[closed.partition, start_ms] = first_offset
+        self._waiting[closed.partition, start_ms] = _Waiting(first_offset, size)
+        self._held[closed.partition] += size
         decided = self.decider.step([closed])
         for window in decided:
             for partition in window.positions:
                 self._decided[partition] = window.window_start_ms
-                del self._waiting[partition, window.window_start_ms]
+                self._held[partition] -= self._waiting.pop((partition, window.window_start_ms)).size
         self._batch += decided
         return len(decided)
 
@@ -103,6 +115,10 @@ class DecideStage:
     def waiting(self) -> int:
         """Markers whose windows wait for another partition; all of them are in memory."""
         return len(self._waiting)
+
+    def held(self, partition: int) -> int:
+        """Encoded bytes of this partition's markers that wait; in memory it is ten times that."""
+        return self._held[partition]
 
     @property
     def undurable(self) -> int:
@@ -112,10 +128,11 @@ class DecideStage:
     def capture(self, *, read_until: int, unfinished: Iterable[int] = ()) -> Captured:
         """What is to be made durable now, with the state that belongs to it.
 
-        `read_until` is the first offset of `windows` not yet taken, `unfinished` the first offsets
-        of markers of which chunks are missing.
+        `read_until` is the first offset of `windows` not yet read, `unfinished` the first offsets
+        of markers that were not taken as a whole.
         """
-        self.next_offset = min([read_until, *unfinished, *self._waiting.values()])
+        waiting = (marker.first_offset for marker in self._waiting.values())
+        self.next_offset = min([read_until, *unfinished, *waiting])
         at = _Windows(
             self.next_offset,
             dict(self._decided),

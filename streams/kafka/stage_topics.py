@@ -6,7 +6,7 @@ the same keys and bytes, and readers drop it. What the broker refuses for good i
 """
 
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -144,10 +144,9 @@ class StateKafka:
         """Offset of the oldest record."""
         return await first_offset(self._settings, self._topic, 0)
 
-    async def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+    def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(offset, value) of ``[start, end)``."""
-        async for found in read_range(self._settings, self._topic, 0, start, end):
-            yield found
+        return read_range(self._settings, self._topic, 0, start, end)
 
     async def publish(self, verdicts: Iterable[Verdict]) -> None:
         """Verdicts that somebody must act on, durable."""

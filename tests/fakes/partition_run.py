@@ -16,13 +16,15 @@ CLOCKS = Clocks(WINDOW_MS, 3_600_000)
 PARTITIONS = 2
 
 
-def recorded(seed: int, *, seconds: int = 5, slower: float = 1.3) -> list[Record]:
+def recorded(
+    seed: int, *, seconds: int = 5, slower: float = 1.3, partitions: int = PARTITIONS
+) -> list[Record]:
     """A run with repeated segments and one that cannot be read."""
-    offsets = [0] * PARTITIONS
+    offsets = [0] * partitions
     found: list[Record] = []
     run = appends(
         np.random.default_rng(seed),
-        partitions=PARTITIONS,
+        partitions=partitions,
         seconds=seconds,
         slower=slower,
         repeat_share=0.2,
@@ -59,7 +61,7 @@ def summarised(records: list[Record], restarts: set[int]) -> tuple[list[bytes], 
     """Markers (some of them twice) and dead letters, with restarts after some records."""
     markers: list[bytes] = []
     dead: dict[tuple[int, int], bytes] = {}
-    for partition in range(PARTITIONS):
+    for partition in sorted({r.partition for r in records}):
         mine = [r for r in records if r.partition == partition]
         seen = Seen()
         stage = PartitionStage(partition, CLOCKS, seen.resume())

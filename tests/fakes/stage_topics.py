@@ -1,7 +1,7 @@
 """Topics and a store in memory, for the agents' bodies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,7 +41,7 @@ class MemoryState:
     async def first(self) -> int:
         return 0
 
-    async def records(self, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+    async def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         for offset in range(start, end):
             yield offset, self.log[offset]
 

@@ -1,0 +1,57 @@
+"""From the chunks in `windows` to the markers that decide takes now; others stay where they lie."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from streams.kafka.chunks import Assembler, Whole, head_of
+from streams.kafka.stage_topics import MarkerKey
+from streams.parked import Parked
+from streams.stage_decide import DecideStage
+
+AHEAD_BYTES: Final = 64 << 20
+"""Encoded markers that may wait for other partitions; in memory they are ten times as much."""
+
+
+@dataclass(slots=True)
+class MarkerIntake:
+    """The one partition of `windows` as far as it was read, and the stage that it feeds."""
+
+    stage: DecideStage
+    next_offset: int
+    parked: Parked
+    chunks: Assembler = field(default_factory=Assembler)
+
+    @classmethod
+    def begin(cls, stage: DecideStage, start: int) -> "MarkerIntake":
+        """Nothing was read since `start`."""
+        return cls(stage, start, Parked(AHEAD_BYTES // stage.decider.partitions))
+
+    def take(self, offset: int, chunk: bytes) -> Whole | None:
+        """Take a chunk, in any order of repetition; a marker that the stage must take now.
+
+        Raises PermanentError ``chunk_undecodable``.
+        """
+        self.next_offset = max(self.next_offset, offset + 1)
+        head = head_of(chunk)
+        key = MarkerKey.of(head.key)
+        if not self.stage.is_new(*key):
+            self.chunks.forget(head.key)
+            return None
+        if self.parked.passes_over(key.partition, self.stage.held(key.partition)):
+            # no piece of it was kept: there is never less room than at its first one
+            self.parked.leave(*key, offset)
+            return None
+        whole = self.chunks.take(offset, chunk)
+        if whole is not None:
+            self.parked.left.discard(key)
+        return whole
+
+    def unfinished(self) -> list[int]:
+        """From where on there are chunks that were read and not taken."""
+        parked = self.parked.first
+        return [*self.chunks.unfinished(), *([] if parked is None else [parked])]
+
+    @property
+    def waiting(self) -> int:
+        """Markers whose windows wait for another partition, in memory or in the topic."""
+        return self.stage.waiting + len(self.parked.left)

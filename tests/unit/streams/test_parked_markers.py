@@ -1,0 +1,232 @@
+"""While a partition stands still, the others' markers stay in the topic; nothing else changes."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics.types import Verdict
+from streams.codec import pack
+from streams.faust_decide import Deciding
+from streams.kafka.chunks import split
+from streams.kafka.stage_topics import MarkerKey
+from streams.local_worker import is_effect, replay
+from streams.marker_codec import decode_marker
+from streams.marker_intake import MarkerIntake
+from streams.parked import Parked
+from streams.ports import Measured, NoMeter
+from streams.stage_decide import DecideStage
+from tests.fakes.partition_run import CLOCKS, recorded, summarised
+from tests.fakes.segments import WINDOW_MS
+from tests.fakes.stage_topics import MemorySink, MemoryState
+from wire.errors import TransientError
+
+PARTITIONS = 3
+SECONDS = 8
+
+
+@dataclass
+class Run:
+    """Each partition's markers as chunks, the rows that they must give, and the verdicts."""
+
+    markers: list[list[list[bytes]]]
+    rows: list[bytes]
+    effects: list[Verdict]
+    largest: int = 0
+
+
+@cache
+def run_of(seed: int) -> Run:
+    records = recorded(seed, seconds=SECONDS, slower=2.0, partitions=PARTITIONS)
+    run = Run([[] for _ in range(PARTITIONS)], [], [])
+    for body in summarised(records, set())[0]:
+        closed = decode_marker(body)
+        key = MarkerKey(closed.partition, closed.partial.start_ms).packed()
+        run.markers[closed.partition].append(split(key, body, chunk_bytes=4096))
+        run.largest = max(run.largest, len(body))
+    decided = replay(
+        records, partitions=PARTITIONS, window_ms=WINDOW_MS, horizon_ms=CLOCKS.horizon_ms
+    )
+    run.rows = [pack(d.rows) for d in decided]
+    run.effects = [v for d in decided for v in d.verdicts if is_effect(v)]
+    return run
+
+
+def mixed(run: Run, rng: np.random.Generator) -> list[bytes]:
+    """As workers would write them: chunks of partitions mingle, some run far ahead, some repeat."""
+    queues = []
+    for markers in run.markers:
+        queue: list[bytes] = []
+        for at in range(len(markers)):
+            queue += markers[at]
+            if rng.random() < 0.2:  # a worker died before it had saved its position
+                queue += [chunk for again in markers[max(0, at - 1) : at + 1] for chunk in again]
+        queues.append(queue)
+    topic: list[bytes] = []
+    turn = 0
+    while any(queues):
+        if rng.random() < 0.1 or not queues[turn]:
+            turn = int(rng.integers(PARTITIONS))
+        elif queues[turn]:
+            topic.append(queues[turn].pop(0))
+    return topic
+
+
+@dataclass
+class ShakyState(MemoryState):
+    """Breaks off now and then while it is read."""
+
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+    reads: int = 0
+
+    async def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
+        self.reads += 1
+        async with aclosing(MemoryState.records(self, start, end)) as found:
+            async for record in found:
+                if self.rng.random() < 0.02:
+                    raise TransientError("kafka_away", "the broker does not answer")
+                yield record
+
+
+class Levels(NoMeter):
+    """Keeps the highest level of each measure."""
+
+    def __init__(self) -> None:
+        self.highest: dict[str, float] = defaultdict(float)
+        self.last: dict[str, float] = {}
+
+    def gauge(self, name: Measured, value: float, partition: str = "") -> None:
+        self.highest[name] = max(self.highest[name], value)
+        self.last[name] = value
+
+
+@dataclass
+class Watched:
+    """Deciders, one after the other, over one topic; `held` is the most that ever waited."""
+
+    topics: ShakyState
+    sink: MemorySink
+    levels: Levels = field(default_factory=Levels)
+    held: int = 0
+    left: int = 0
+
+    def decider(self) -> Deciding:
+        return Deciding(self.topics, lambda: self.sink, PARTITIONS, CLOCKS, self.levels, lambda: 0)
+
+    async def bring(self, stage: Deciding, start: int, end: int) -> None:
+        for offset in range(start, end):
+            await stage.take(0, offset, self.topics.log[offset], lambda: None)
+            await asyncio.sleep(0)
+            assert stage._mine is not None
+            self.held = max(self.held, *(stage._mine.stage.held(p) for p in range(PARTITIONS)))
+            self.left = max(self.left, len(stage._mine.parked.left))
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.001)
+
+
+def test_markers_that_run_ahead_are_left_in_the_topic_and_taken_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = run_of(2)
+    allowance = 2 * run.largest
+    monkeypatch.setattr("streams.marker_intake.AHEAD_BYTES", PARTITIONS * allowance)
+    topic = [chunk for markers in run.markers for marker in markers for chunk in marker]
+    watched = Watched(ShakyState(topic), MemorySink())
+
+    async def work() -> None:
+        stage = watched.decider()
+        await watched.bring(stage, 0, len(topic))
+        await stage.close()
+
+    asyncio.run(work())
+
+    assert [watched.sink.rows[start] for start in sorted(watched.sink.rows)] == run.rows
+    assert watched.topics.verdicts == run.effects
+    assert watched.topics.positions[-1] == len(topic)
+    assert watched.held < allowance + run.largest
+    assert watched.left > len(run.rows)
+    assert watched.levels.highest["markers_waiting"] == 2 * len(run.rows)
+    assert watched.levels.last["markers_waiting"] == 0
+
+
+@given(seed=st.integers(0, 10_000), markers=st.integers(1, 4), deaths=st.integers(0, 3))
+def test_no_order_no_death_and_no_outage_changes_what_is_decided(
+    seed: int, markers: int, deaths: int
+) -> None:
+    run, rng = run_of(seed % 5), np.random.default_rng(seed)
+    topic = mixed(run, rng)
+    watched = Watched(ShakyState(topic, rng=rng), MemorySink())
+    ends = sorted(int(rng.integers(1, len(topic))) for _ in range(deaths))
+
+    async def work() -> None:
+        start = 0
+        for end in [*ends, len(topic)]:
+            stage = watched.decider()
+            await watched.bring(stage, start, end)
+            if end == len(topic) or rng.random() < 0.5:
+                await stage.close()
+            elif stage._flushing is not None:
+                stage._flushing.cancel()
+            # Kafka brings again what was not acknowledged, and may pass some over
+            start = int(np.clip(end - rng.integers(-2, 4), 0, len(topic) - 1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streams.marker_intake.AHEAD_BYTES", PARTITIONS * markers * run.largest // 2)
+        asyncio.run(work())
+
+    assert [watched.sink.rows[start] for start in sorted(watched.sink.rows)] == run.rows
+    assert list({v.verdict_id: v for v in watched.topics.verdicts}.values()) == run.effects
+    assert watched.held < (markers // 2 + 2) * run.largest
+
+
+def test_what_was_left_is_read_again_from_its_first_record_on() -> None:
+    parked = Parked(100)
+    assert parked.passes_over(0, 100)
+    parked.leave(0, 5_000, 7)
+    parked.leave(0, 6_000, 9)
+    parked.leave(1, 5_000, 8)
+
+    assert parked.first == 7
+    again = parked.read_again()
+    assert again.first == 7
+    again.leave(1, 5_000, 8)
+    assert again.first == 7
+    again.rereading = None
+    assert again.first == 8
+
+
+def test_what_comes_after_a_marker_that_was_left_is_left_although_there_is_room() -> None:
+    parked = Parked(100)
+    parked.leave(0, 5_000, 7)
+
+    assert parked.passes_over(0, 60)
+    assert not parked.passes_over(1, 60)
+    assert not parked.has_room(lambda _: 60)
+    assert parked.has_room(lambda _: 50)
+
+
+def test_the_durable_position_waits_for_markers_that_were_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = run_of(2)
+    monkeypatch.setattr("streams.marker_intake.AHEAD_BYTES", PARTITIONS)
+    first, second = run.markers[0][:2]
+    intake = MarkerIntake.begin(DecideStage.begin(PARTITIONS, WINDOW_MS), 0)
+    (whole,) = filter(None, (intake.take(offset, chunk) for offset, chunk in enumerate(first)))
+    intake.stage.take(decode_marker(whole.value), first_offset=0, size=len(whole.value))
+
+    for offset, chunk in enumerate(second, len(first)):
+        assert intake.take(offset, chunk) is None
+
+    assert intake.unfinished() == [len(first)]
+    assert intake.waiting == 2
