@@ -79,12 +79,9 @@ class Part:
 
     def measure(self, name: str) -> float:
         """The largest value that the worker tells of one of its metrics; 0 if it tells none."""
-        return max(self.values(name), default=0.0)
-
-    def values(self, name: str) -> list[float]:
-        """What it tells of one of its metrics, a value per label."""
         lines = (self._get("/metrics") or "").splitlines()
-        return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+        values = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+        return max(values, default=0.0)
 
     def _get(self, path: str) -> str | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)

@@ -31,7 +31,6 @@ _PARTITIONS: Final = 4
 _WAIT_S: Final = 240.0
 _GROWTH: Final = (13, 125, 1_250, 12_500)
 _WEIGHED: Final = (TELEMETRY, SEEN, WINDOWS)
-_WAITING: Final = "holdfast_segments_waiting"
 _CPU_UNIT: Final = "CPU-s per 1e6 events"
 
 
@@ -110,9 +109,9 @@ class Road:
         return {name: self._parts.topic_bytes(name) for name in _WEIGHED}
 
     def drain_rate(self, uploads: int, workers: int) -> float:
-        """Events per second that so many workers summarise from a full topic, from their start on.
+        """Events per second that so many workers bring from a full topic into the store.
 
-        A worker answers between its segments only, so where its work proper begins is not seen.
+        Their start counts; waiting for a window's end does not: all have ended before they start.
         """
         names = [name for name in self._parts.parts if name.startswith("summarise")]
         for name in names:
@@ -120,25 +119,15 @@ class Road:
         time.sleep(SESSION_S + 1)  # or the partitions of one that stays away would wait for it
         with self._sending(uploads, 125) as sending:
             sending.send()
+        time.sleep(2 * self._plan.window_ms / 1000)
         began_s = time.monotonic()
         for name in names[:workers]:
             self._parts.add(name)
-        wait_until(
-            lambda: self._is_drained(names[:workers]),
-            timeout_s=_WAIT_S,
-            what="the backlog summarised",
-        )
-        took_s = time.monotonic() - began_s
         self._wait_stored()
+        took_s = time.monotonic() - began_s
         for name in names[workers:]:
             self._parts.add(name)
         return uploads * _ROWS / took_s
-
-    def _is_drained(self, workers: Sequence[str]) -> bool:
-        """Each partition's worker has it, and but for the newest ticks nothing waits."""
-        told = [self._parts.parts[name].values(_WAITING) for name in workers]
-        waiting = [level for levels in told for level in levels]
-        return len(waiting) == _PARTITIONS and sum(waiting) <= _PARTITIONS
 
     def _segments(self) -> int:
         return sum(self._parts.ends())
@@ -168,11 +157,11 @@ def run(plan: Plan, root: Path) -> Report:
         whole = road.cost(plan.uploads, 125)
         results = [*_whole(whole, road.idle)]
         for workers in (1, 2):
-            rate = road.drain_rate(2 * plan.uploads, workers)
+            rate = road.drain_rate(4 * plan.uploads, workers)
             results.append(
                 Result(
                     "C6",
-                    f"backlog summarised, start included, workers: {workers}",
+                    f"backlog stored, start included, workers: {workers}",
                     rate,
                     "events per s",
                 )
