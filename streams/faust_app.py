@@ -199,14 +199,22 @@ class Running:
             lag = max(0, highwater - message.offset - 1)
             self._meter.gauge("segments_waiting", lag, str(message.partition))
         await self._stage.take(message.partition, message.offset, value, event.ack)
+        if message.partition not in self.partitions:  # it was given away meanwhile
+            self._forget(message.partition)
 
     async def _assigned(self, _: Any, /, *given: Any, signal: Any = None, **__: Any) -> None:  # noqa: ANN401  # Faust's signal
         assigned: set[TP] = given[0]
         before = self.partitions
         self.partitions = {tp.partition for tp in assigned if tp.topic == self._name}
         for lost in before - self.partitions:
-            self._meter.forget(str(lost))
+            self._forget(lost)
         await self._stage.assigned(self.partitions)
+
+    def _forget(self, lost: int) -> None:
+        """Another worker tells of it now; without any partition we have nothing to tell."""
+        self._meter.forget(str(lost))
+        if not self.partitions:
+            self._meter.forget("")
 
     async def _complete(self, *_: Any, **__: Any) -> None:  # noqa: ANN401  # Faust's signal
         self._ready.set()

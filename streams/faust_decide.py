@@ -8,7 +8,6 @@ Markers that run far ahead of a partition that stands still are left in the topi
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
-from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -22,6 +21,7 @@ from streams.kept import Kept
 from streams.local_worker import write_rows
 from streams.marker_codec import decode_marker
 from streams.marker_intake import MarkerIntake
+from streams.parked import Rereading
 from streams.ports import Meter, Sink
 from streams.stage_decide import Captured, DecideStage
 from streams.stage_summarise import Clocks
@@ -160,40 +160,44 @@ class Deciding:
 
     async def _advance(self, mine: MarkerIntake, offset: int, value: bytes) -> None:
         await self._take_chunk(mine, offset, value)
-        while mine.parked.has_room(mine.stage.held):
-            wanted, mine.parked = mine.parked.partitions, mine.parked.read_again()
-            await self._read_again(mine, wanted)
-            mine.parked.rereading = None  # from here on the partitions say where
+        while mine.parked.has_room(mine.stage.held_bytes):
+            await self._read_again(mine, mine.parked.read_again(mine.stage.held_bytes))
+            mine.parked.end_rereading()
 
-    async def _read_again(self, mine: MarkerIntake, wanted: AbstractSet[int]) -> None:
-        """Take what was passed over; until the end, or until no wanted partition has room."""
-        at = mine.parked.rereading or 0
-        while True:
+    async def _read_again(self, mine: MarkerIntake, again: Rereading) -> None:
+        """Take what was passed over, as far as there is room for it."""
+        at = again.next_from(0)
+        while at is not None and at < mine.next_offset:
             try:
                 async with aclosing(self.topics.records(at, mine.next_offset)) as found:
                     async for offset, value in found:
                         await self._take_chunk(mine, offset, value)
                         at = offset + 1
-                        if wanted <= mine.parked.partitions:
-                            return
+                        if again.next_from(at) != at:
+                            break
+                    else:
+                        return
             except TransientError as error:
                 await pause(error)
-            else:
-                return
+            at = again.next_from(at)
 
     async def _take_chunk(self, mine: MarkerIntake, offset: int, value: bytes) -> None:
         while mine.stage.undurable >= WAITING_MAX:
             await self._until_flushed()
         async with self._stepping:
-            whole = mine.take(offset, value)
-            if whole is not None:
-                await self._accept(mine.stage, whole)
+            try:
+                whole = mine.take(offset, value)
+                if whole is not None:
+                    await self._accept(mine.stage, whole)
+            except Exception:
+                self._mine = None  # a position that is saved now would be beyond what was not taken
+                raise
         self.meter.gauge("markers_waiting", mine.waiting)
 
     async def _accept(self, stage: DecideStage, whole: Whole) -> None:
-        marker, size = decode_marker(whole.value), len(whole.value)
+        marker, size_bytes = decode_marker(whole.value), len(whole.value)
         due = await asyncio.to_thread(
-            stage.take, marker, first_offset=whole.first_offset, size=size
+            stage.take, marker, first_offset=whole.first_offset, size_bytes=size_bytes
         )
         self.meter.count("markers_taken", partition=str(marker.partition))
         if due:

@@ -9,7 +9,8 @@ from streams.parked import Parked
 from streams.stage_decide import DecideStage
 
 AHEAD_BYTES: Final = 64 << 20
-"""Encoded markers that may wait for other partitions; in memory they are ten times as much."""
+"""Encoded markers that may wait for other partitions. Decoded about ten times that: four of
+26 MB (100,000 series, docs/scale-out.md) made 1,014 MB of a decide of 300."""
 
 
 @dataclass(slots=True)
@@ -27,7 +28,7 @@ class MarkerIntake:
         return cls(stage, start, Parked(AHEAD_BYTES // stage.decider.partitions))
 
     def take(self, offset: int, chunk: bytes) -> Whole | None:
-        """Take a chunk, in any order of repetition; a marker that the stage must take now.
+        """Take a chunk, new or repeated; the marker that is whole with it and must be taken now.
 
         Raises PermanentError ``chunk_undecodable``.
         """
@@ -37,8 +38,9 @@ class MarkerIntake:
         if not self.stage.is_new(*key):
             self.chunks.forget(head.key)
             return None
-        if self.parked.passes_over(key.partition, self.stage.held(key.partition)):
-            # no piece of it was kept: there is never less room than at its first one
+        if self.parked.passes_over(key.partition, self.stage.held_bytes(key.partition)):
+            # its first chunk, or one after that: what is held grows with whole markers only, and
+            # the marker before it was whole before this one began
             self.parked.leave(*key, offset)
             return None
         whole = self.chunks.take(offset, chunk)
@@ -48,7 +50,7 @@ class MarkerIntake:
 
     def unfinished(self) -> list[int]:
         """From where on there are chunks that were read and not taken."""
-        parked = self.parked.first
+        parked = self.parked.position
         return [*self.chunks.unfinished(), *([] if parked is None else [parked])]
 
     @property

@@ -5,8 +5,8 @@ still would fill the memory with the others' markers. Beyond an allowance they a
 lie: in `windows`.
 """
 
+from collections import deque
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 
@@ -14,42 +14,71 @@ from dataclasses import dataclass, field
 class Parked:
     """Of each partition that is passed over: the offset from which its markers were not taken.
 
-    `allowance` is of one partition's markers, encoded, in bytes; one marker is always taken.
-    `rereading` is where the reading that is under way began. `left` are (partition, window start).
+    `allowance_bytes` is of one partition's markers, encoded; one marker is always taken. `left` are
+    the markers that lie there, as (partition, start of the window).
     """
 
-    allowance: int
-    rereading: int | None = None
+    allowance_bytes: int
     left: set[tuple[int, int]] = field(default_factory=set)
-    _first: dict[int, int] = field(default_factory=dict)
+    _starts: dict[int, int] = field(default_factory=dict)
+    _rereading_from: int | None = None
 
-    def passes_over(self, partition: int, held: int) -> bool:
-        """Whether a marker must be left, when so many bytes of its partition wait already.
+    def __contains__(self, partition: int) -> bool:
+        """Whether it is passed over."""
+        return partition in self._starts
+
+    def passes_over(self, partition: int, held_bytes: int) -> bool:
+        """Whether a new marker must be left, when so much of its partition waits already.
 
         What comes after one that was left is left, too: the order is what tells old from new.
         """
-        return partition in self._first or held >= self.allowance
+        return partition in self or held_bytes >= self.allowance_bytes
 
     def leave(self, partition: int, start_ms: int, offset: int) -> None:
-        """A chunk of a new marker was passed over; no piece of the marker lies before `offset`."""
-        self._first[partition] = min(offset, self._first.get(partition, offset))
+        """A chunk of a new marker was passed over; the first one says where it begins."""
+        self._starts.setdefault(partition, offset)
         self.left.add((partition, start_ms))
 
-    def has_room(self, held: Callable[[int], int]) -> bool:
+    def has_room(self, held_bytes: Callable[[int], int]) -> bool:
         """Whether a partition that is passed over has used up half of what was in memory."""
-        return any(held(partition) * 2 <= self.allowance for partition in self._first)
+        return any(self._is_low(held_bytes(partition)) for partition in self._starts)
 
-    def read_again(self) -> "Parked":
-        """To go on with while records are read from `first` on once more."""
-        return Parked(self.allowance, self.first, self.left)
+    def read_again(self, held_bytes: Callable[[int], int]) -> "Rereading":
+        """Pass over no more those that have room. The position stays until `end_rereading`."""
+        self._rereading_from = self.position
+        low = [p for p in self._starts if self._is_low(held_bytes(p))]
+        return Rereading(self, deque(sorted((self._starts.pop(p), p) for p in low)))
+
+    def end_rereading(self) -> None:
+        """Each of them has been read to the end, or is passed over again."""
+        self._rereading_from = None
 
     @property
-    def first(self) -> int | None:
+    def position(self) -> int | None:
         """The lowest offset that must be read again; None if nothing was left."""
-        known = [*self._first.values(), *([] if self.rereading is None else [self.rereading])]
+        known = [at for at in (self._rereading_from, *self._starts.values()) if at is not None]
         return min(known, default=None)
 
-    @property
-    def partitions(self) -> AbstractSet[int]:
-        """Those that are passed over."""
-        return self._first.keys()
+    def _is_low(self, held_bytes: int) -> bool:
+        return held_bytes * 2 <= self.allowance_bytes
+
+
+@dataclass(slots=True)
+class Rereading:
+    """The stretches of a topic that are read once more.
+
+    Each goes from a partition's start until that partition is passed over again; between them lies
+    nothing that is wanted. `starts` are (offset, partition), ascending.
+    """
+
+    parked: Parked
+    starts: deque[tuple[int, int]]
+    _begun: set[int] = field(default_factory=set)
+
+    def next_from(self, at: int) -> int | None:
+        """Where to read on, having come to `at`: there, or further on. None: nowhere."""
+        while self.starts and self.starts[0][0] <= at:
+            self._begun.add(self.starts.popleft()[1])
+        if any(partition not in self.parked for partition in self._begun):
+            return at
+        return self.starts[0][0] if self.starts else None

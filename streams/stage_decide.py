@@ -32,7 +32,7 @@ class _Windows(msgspec.Struct, array_like=True):
 
 class _Waiting(NamedTuple):
     first_offset: int
-    size: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class DecideStage:
     _decided: dict[int, int] = field(default_factory=dict)  # partition -> start of a window
     _accepted: dict[int, int] = field(default_factory=dict)
     _waiting: dict[tuple[int, int], _Waiting] = field(default_factory=dict)
-    _held: Counter[int] = field(default_factory=Counter)  # partition -> bytes that wait
+    _held_bytes: Counter[int] = field(default_factory=Counter)  # by partition
     _batch: list[Decided] = field(default_factory=list)
 
     @classmethod
@@ -92,8 +92,8 @@ class DecideStage:
         """Whether this partition's marker of this window has not been taken yet."""
         return start_ms > self._accepted.get(partition, -1)
 
-    def take(self, closed: Closed, *, first_offset: int, size: int) -> int:
-        """Take a marker of `size` encoded bytes; how many windows are due now.
+    def take(self, closed: Closed, *, first_offset: int, size_bytes: int) -> int:
+        """Take a marker of so many encoded bytes; how many windows are due now.
 
         Its first chunk lies at `first_offset`.
         """
@@ -101,13 +101,15 @@ class DecideStage:
         if not self.is_new(closed.partition, start_ms):
             return 0
         self._accepted[closed.partition] = start_ms
-        self._waiting[closed.partition, start_ms] = _Waiting(first_offset, size)
-        self._held[closed.partition] += size
+        self._waiting[closed.partition, start_ms] = _Waiting(first_offset, size_bytes)
+        self._held_bytes[closed.partition] += size_bytes
         decided = self.decider.step([closed])
         for window in decided:
             for partition in window.positions:
                 self._decided[partition] = window.window_start_ms
-                self._held[partition] -= self._waiting.pop((partition, window.window_start_ms)).size
+                self._held_bytes[partition] -= self._waiting.pop(
+                    (partition, window.window_start_ms)
+                ).size_bytes
         self._batch += decided
         return len(decided)
 
@@ -116,9 +118,9 @@ class DecideStage:
         """Markers whose windows wait for another partition; all of them are in memory."""
         return len(self._waiting)
 
-    def held(self, partition: int) -> int:
+    def held_bytes(self, partition: int) -> int:
         """Encoded bytes of this partition's markers that wait; in memory it is ten times that."""
-        return self._held[partition]
+        return self._held_bytes[partition]
 
     @property
     def undurable(self) -> int:

@@ -8,10 +8,14 @@ from functools import partial
 import pytest
 
 from streams.faust_decide import WAITING_MAX, Deciding
+from streams.kafka.chunks import split
+from streams.kafka.stage_topics import MarkerKey
 from streams.ports import Measured, NoMeter
 from streams.rows import Columns
 from tests.fakes.partition_run import CLOCKS, PARTITIONS
+from tests.fakes.segments import START_MS
 from tests.fakes.stage_topics import MemorySink, MemoryState, until, windows_topic
+from wire.errors import PermanentError
 
 
 def deciding(topics: MemoryState, sink: MemorySink) -> Deciding:
@@ -156,6 +160,28 @@ class HeldSink(MemorySink):
     def write_many(self, windows: Sequence[Mapping[str, Columns]]) -> int:
         assert self.let_go.wait(60)
         return super().write_many(windows)
+
+
+def test_no_position_is_saved_beyond_a_marker_that_cannot_be_read() -> None:
+    """A newer worker may have written it; a decider that was upgraded must find it."""
+    chunks, _, _ = windows_topic()
+    key = MarkerKey(1, START_MS + 1_000_000).packed()
+    (unreadable,) = split(key, b"of another version")
+    topics, sink = MemoryState([*chunks, unreadable]), HeldSink()
+    stage = deciding(topics, sink)
+
+    async def work() -> None:
+        for offset, chunk in enumerate(chunks):
+            await stage.take(0, offset, chunk, lambda: None)
+        with pytest.raises(PermanentError, match="marker_undecodable"):
+            await stage.take(0, len(chunks), unreadable, lambda: None)
+        sink.let_go.set()
+        await stage.close()
+
+    asyncio.run(work())
+
+    assert len(topics.positions) > 0
+    assert max(topics.positions) <= len(chunks)
 
 
 def test_windows_that_waited_for_the_store_are_flushed_together_and_handed_to_it_few_at_once(

@@ -37,7 +37,7 @@ def test_restarts_anywhere_give_the_same_windows(seed: int, restarts: set[int]) 
 
     stage = DecideStage.begin(PARTITIONS, WINDOW_MS)
     for offset, marker in enumerate(markers):
-        stage.take(decode_marker(marker), first_offset=offset, size=1)
+        stage.take(decode_marker(marker), first_offset=offset, size_bytes=1)
     assert pack(stage.capture(read_until=len(markers)).batch) == expected(records)
     assert dead == [b"\xff"]
 
@@ -62,7 +62,7 @@ def decided_with_restarts(
     parts: dict[str, bytes] | None = None
     stage, at = DecideStage.begin(PARTITIONS, WINDOW_MS), 0
     while at < len(windows):
-        stage.take(decode_marker(windows[at]), first_offset=at, size=1)
+        stage.take(decode_marker(windows[at]), first_offset=at, size_bytes=1)
         at += 1
         if rng.random() < 0.4:
             captured = stage.capture(read_until=at)
@@ -89,7 +89,7 @@ def test_duplicate_markers_and_restarts_decide_every_window_alike(seed: int) -> 
     assert pack([by_start[start] for start in sorted(by_start)]) == expected(records)
     straight = DecideStage.begin(PARTITIONS, WINDOW_MS)
     for offset, marker in enumerate(windows):
-        straight.take(decode_marker(marker), first_offset=offset, size=1)
+        straight.take(decode_marker(marker), first_offset=offset, size_bytes=1)
     assert decider_parts(stages[-1].decider) == decider_parts(straight.decider)
 
 
@@ -100,13 +100,13 @@ def test_the_position_waits_for_undecided_and_unfinished_markers() -> None:
     late = [m for m in markers if m.partition == 1]
     stage = DecideStage.begin(PARTITIONS, WINDOW_MS)
 
-    stage.take(early[0], first_offset=10, size=1)
-    stage.take(early[1], first_offset=20, size=1)
+    stage.take(early[0], first_offset=10, size_bytes=1)
+    stage.take(early[1], first_offset=20, size_bytes=1)
 
     assert stage.capture(read_until=30).next_offset == 10
-    assert stage.take(late[0], first_offset=30, size=1) == 1
+    assert stage.take(late[0], first_offset=30, size_bytes=1) == 1
     assert stage.capture(read_until=40).next_offset == 20
-    assert stage.take(late[1], first_offset=40, size=1) == 1
+    assert stage.take(late[1], first_offset=40, size_bytes=1) == 1
     assert stage.capture(read_until=50).next_offset == 50
     assert stage.capture(read_until=50, unfinished=[45]).next_offset == 45
 
