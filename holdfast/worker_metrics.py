@@ -1,7 +1,6 @@
 """A worker's own metrics in Prometheus' format. Made only when a port is set."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -57,8 +56,7 @@ class Metrics:
 
     def forget(self, partition: str) -> None:
         for gauge in self._gauges.values():
-            with suppress(KeyError):  # not every level was told of this partition
-                gauge.remove(partition)
+            gauge.remove(partition)
 
     def serve(self, host: str, port: int) -> None:
         """Answer ``GET /metrics`` from a thread of its own."""

@@ -166,20 +166,18 @@ class Deciding:
 
     async def _read_again(self, mine: MarkerIntake, again: Rereading) -> None:
         """Take what was passed over, as far as there is room for it."""
-        at = again.next_from(0)
-        while at is not None and at < mine.next_offset:
+        while again.at is not None and again.at < mine.next_offset:
             try:
-                async with aclosing(self.topics.records(at, mine.next_offset)) as found:
-                    async for offset, value in found:
-                        await self._take_chunk(mine, offset, value)
-                        at = offset + 1
-                        if again.next_from(at) != at:
-                            break
-                    else:
-                        return
+                await self._read_stretch(mine, again.at, again)
             except TransientError as error:
                 await pause(error)
-            at = again.next_from(at)
+
+    async def _read_stretch(self, mine: MarkerIntake, start: int, again: Rereading) -> None:
+        async with aclosing(self.topics.records(start, mine.next_offset)) as found:
+            async for offset, value in found:
+                await self._take_chunk(mine, offset, value)
+                if not again.come_to(offset + 1):
+                    return
 
     async def _take_chunk(self, mine: MarkerIntake, offset: int, value: bytes) -> None:
         while mine.stage.undurable >= WAITING_MAX:

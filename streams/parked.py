@@ -47,7 +47,9 @@ class Parked:
         """Pass over no more those that have room. The position stays until `end_rereading`."""
         self._rereading_from = self.position
         low = [p for p in self._starts if self._is_low(held_bytes(p))]
-        return Rereading(self, deque(sorted((self._starts.pop(p), p) for p in low)))
+        again = Rereading(self, deque(sorted((self._starts.pop(p), p) for p in low)))
+        again.come_to(0)
+        return again
 
     def end_rereading(self) -> None:
         """Each of them has been read to the end, or is passed over again."""
@@ -65,7 +67,7 @@ class Parked:
 
 @dataclass(slots=True)
 class Rereading:
-    """The stretches of a topic that are read once more.
+    """The stretches of a topic that are read once more; `at` is where to read on, None: nowhere.
 
     Each goes from a partition's start until that partition is passed over again; between them lies
     nothing that is wanted. `starts` are (offset, partition), ascending.
@@ -73,12 +75,15 @@ class Rereading:
 
     parked: Parked
     starts: deque[tuple[int, int]]
+    at: int | None = None
     _begun: set[int] = field(default_factory=set)
 
-    def next_from(self, at: int) -> int | None:
-        """Where to read on, having come to `at`: there, or further on. None: nowhere."""
-        while self.starts and self.starts[0][0] <= at:
+    def come_to(self, offset: int) -> bool:
+        """All before it was read; whether to read on right there."""
+        while self.starts and self.starts[0][0] <= offset:
             self._begun.add(self.starts.popleft()[1])
         if any(partition not in self.parked for partition in self._begun):
-            return at
-        return self.starts[0][0] if self.starts else None
+            self.at = offset
+        else:
+            self.at = self.starts[0][0] if self.starts else None
+        return self.at == offset

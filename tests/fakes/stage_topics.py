@@ -1,6 +1,7 @@
 """Topics and a store in memory, for the agents' bodies."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from streams.kafka.chunks import split
 from streams.kafka.stage_topics import MarkerKey
 from streams.local_worker import is_effect, replay
 from streams.marker_codec import decode_marker
+from streams.ports import Measured, NoMeter
 from streams.rows import Columns
 from tests.fakes.partition_run import CLOCKS, PARTITIONS, recorded, summarised
 from tests.fakes.segments import WINDOW_MS
@@ -76,16 +78,52 @@ class MemorySink:
         return len(windows)
 
 
-def windows_topic(seconds: int = 6) -> tuple[list[bytes], list[bytes], list[Verdict]]:
-    """Chunks of `windows`, the rows that they must give, and the verdicts to act on."""
-    records = recorded(2, seconds=seconds, slower=2.0)
-    chunks: list[bytes] = []
-    for body in summarised(records, set())[0]:
+@dataclass
+class RecordedWindows:
+    """Each partition's markers as chunks, the rows that they must give, the verdicts to act on."""
+
+    markers: list[list[list[bytes]]]
+    rows: list[bytes]
+    effects: list[Verdict]
+    largest: int  # bytes of a marker
+
+
+def recorded_windows(
+    seed: int, *, seconds: int, partitions: int = PARTITIONS, chunk_bytes: int = 4096
+) -> RecordedWindows:
+    """A bad release, summarised in one go and replayed."""
+    records = recorded(seed, seconds=seconds, slower=2.0, partitions=partitions)
+    markers: list[list[list[bytes]]] = [[] for _ in range(partitions)]
+    bodies = summarised(records, set())[0]
+    for body in bodies:
         closed = decode_marker(body)
         key = MarkerKey(closed.partition, closed.partial.start_ms).packed()
-        chunks += split(key, body, chunk_bytes=4096)
+        markers[closed.partition].append(split(key, body, chunk_bytes=chunk_bytes))
     decided = replay(
-        records, partitions=PARTITIONS, window_ms=WINDOW_MS, horizon_ms=CLOCKS.horizon_ms
+        records, partitions=partitions, window_ms=WINDOW_MS, horizon_ms=CLOCKS.horizon_ms
     )
-    effects = [v for d in decided for v in d.verdicts if is_effect(v)]
-    return chunks, [pack(d.rows) for d in decided], effects
+    return RecordedWindows(
+        markers,
+        [pack(d.rows) for d in decided],
+        [v for d in decided for v in d.verdicts if is_effect(v)],
+        max(len(body) for body in bodies),
+    )
+
+
+def windows_topic(seconds: int = 6) -> tuple[list[bytes], list[bytes], list[Verdict]]:
+    """Chunks of `windows`, one partition after the other, the rows due, and the verdicts."""
+    run = recorded_windows(2, seconds=seconds)
+    chunks = [chunk for markers in run.markers for marker in markers for chunk in marker]
+    return chunks, run.rows, run.effects
+
+
+class Levels(NoMeter):
+    """Keeps the highest level of each measure."""
+
+    def __init__(self) -> None:
+        self.highest: dict[str, float] = defaultdict(float)
+        self.last: dict[str, float] = {}
+
+    def gauge(self, name: Measured, value: float, partition: str = "") -> None:
+        self.highest[name] = max(self.highest[name], value)
+        self.last[name] = value

@@ -2,13 +2,15 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from analytics.types import Verdict
 from streams.faust_decide import Deciding
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
-from streams.kafka.stage_topics import StateKafka
-from streams.kafka.topics import DECIDE_STATE, WINDOWS, ensure_topics
+from streams.kafka.stage_topics import StateKafka, read_range
+from streams.kafka.topics import DECIDE_STATE, VERDICTS, WINDOWS, ensure_topics
 from streams.ports import NoMeter
 from tests.fakes.partition_run import CLOCKS, PARTITIONS
 from tests.fakes.stage_topics import MemorySink, windows_topic
@@ -24,7 +26,7 @@ def test_markers_that_were_left_in_the_topic_are_decided_when_their_turn_comes(
     sink = MemorySink()
     left: list[int] = []
 
-    async def work() -> None:
+    async def work() -> list[Verdict]:
         await ensure_topics(settings)
         appender = Appender(settings, "test")
         await appender.append(settings.topic(WINDOWS), [Outgoing(0, chunk) for chunk in chunks])
@@ -36,10 +38,12 @@ def test_markers_that_were_left_in_the_topic_are_decided_when_their_turn_comes(
             left.append(len(stage._mine.parked.left))
         await stage.close()
         await topics.close()
+        said = read_range(settings, VERDICTS, 0, 0, len(effects))
+        return [msgspec.msgpack.decode(value, type=Verdict) async for _, value in said]
 
-    asyncio.run(work())
+    verdicts = asyncio.run(work())
 
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
-    assert len(effects) > 0
+    assert verdicts == effects
     assert max(left) == len(rows) - 1
     assert left[-1] == 0

@@ -10,11 +10,11 @@ import pytest
 from streams.faust_decide import WAITING_MAX, Deciding
 from streams.kafka.chunks import split
 from streams.kafka.stage_topics import MarkerKey
-from streams.ports import Measured, NoMeter
+from streams.ports import NoMeter
 from streams.rows import Columns
 from tests.fakes.partition_run import CLOCKS, PARTITIONS
 from tests.fakes.segments import START_MS
-from tests.fakes.stage_topics import MemorySink, MemoryState, until, windows_topic
+from tests.fakes.stage_topics import Levels, MemorySink, MemoryState, until, windows_topic
 from wire.errors import PermanentError
 
 
@@ -207,15 +207,9 @@ def test_windows_that_waited_for_the_store_are_flushed_together_and_handed_to_it
 
 def test_markers_that_wait_for_another_partition_are_told() -> None:
     chunks, rows, _ = windows_topic()  # one partition's markers, then the other's
-    levels: list[float] = []
-
-    class Told(NoMeter):
-        def gauge(self, name: Measured, value: float, partition: str = "") -> None:
-            if name == "markers_waiting":
-                levels.append(value)
-
-    stage = Deciding(MemoryState(chunks), MemorySink, PARTITIONS, CLOCKS, Told(), lambda: 0)
+    levels = Levels()
+    stage = Deciding(MemoryState(chunks), MemorySink, PARTITIONS, CLOCKS, levels, lambda: 0)
     asyncio.run(decided(stage, chunks, range(len(chunks))))
 
-    assert max(levels) == len(rows)
-    assert levels[-1] == 0
+    assert levels.highest["markers_waiting"] == len(rows)
+    assert levels.last["markers_waiting"] == 0

@@ -1,7 +1,6 @@
 """While a partition stands still, the others' markers stay in the topic; nothing else changes."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,54 +11,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.types import Verdict
-from streams.codec import pack
 from streams.faust_decide import Deciding
-from streams.kafka.chunks import split
-from streams.kafka.stage_topics import MarkerKey
-from streams.local_worker import is_effect, replay
 from streams.marker_codec import decode_marker
 from streams.marker_intake import MarkerIntake
 from streams.parked import Parked
-from streams.ports import Measured, NoMeter
 from streams.stage_decide import DecideStage
-from tests.fakes.partition_run import CLOCKS, recorded, summarised
+from tests.fakes.partition_run import CLOCKS
 from tests.fakes.segments import WINDOW_MS
-from tests.fakes.stage_topics import MemorySink, MemoryState
+from tests.fakes.stage_topics import (
+    Levels,
+    MemorySink,
+    MemoryState,
+    RecordedWindows,
+    recorded_windows,
+)
 from wire.errors import TransientError
 
 PARTITIONS = 3
 SECONDS = 8
 
 
-@dataclass
-class Run:
-    """Each partition's markers as chunks, the rows that they must give, and the verdicts."""
-
-    markers: list[list[list[bytes]]]
-    rows: list[bytes]
-    effects: list[Verdict]
-    largest: int = 0
-
-
 @cache
-def run_of(seed: int) -> Run:
-    records = recorded(seed, seconds=SECONDS, slower=2.0, partitions=PARTITIONS)
-    run = Run([[] for _ in range(PARTITIONS)], [], [])
-    for body in summarised(records, set())[0]:
-        closed = decode_marker(body)
-        key = MarkerKey(closed.partition, closed.partial.start_ms).packed()
-        run.markers[closed.partition].append(split(key, body, chunk_bytes=512))
-        run.largest = max(run.largest, len(body))
-    decided = replay(
-        records, partitions=PARTITIONS, window_ms=WINDOW_MS, horizon_ms=CLOCKS.horizon_ms
-    )
-    run.rows = [pack(d.rows) for d in decided]
-    run.effects = [v for d in decided for v in d.verdicts if is_effect(v)]
-    return run
+def run_of(seed: int) -> RecordedWindows:
+    return recorded_windows(seed, seconds=SECONDS, partitions=PARTITIONS, chunk_bytes=512)
 
 
-def mixed(run: Run, rng: np.random.Generator) -> list[bytes]:
+def mixed(run: RecordedWindows, rng: np.random.Generator) -> list[bytes]:
     """As workers would write them: chunks of partitions mingle, some run far ahead, some repeat."""
     queues = []
     for markers in run.markers:
@@ -93,18 +70,6 @@ class ShakyState(MemoryState):
                     raise TransientError("kafka_away", "the broker does not answer")
                 self.brought_again += 1
                 yield record
-
-
-class Levels(NoMeter):
-    """Keeps the highest level of each measure."""
-
-    def __init__(self) -> None:
-        self.highest: dict[str, float] = defaultdict(float)
-        self.last: dict[str, float] = {}
-
-    def gauge(self, name: Measured, value: float, partition: str = "") -> None:
-        self.highest[name] = max(self.highest[name], value)
-        self.last[name] = value
 
 
 @dataclass
@@ -202,7 +167,7 @@ def test_until_what_was_left_is_read_again_the_position_stays_there() -> None:
     assert parked.position == 7
     again = parked.read_again(lambda partition: 40 + 40 * partition)
     assert (0 in parked, 1 in parked) == (False, True)
-    assert again.next_from(0) == 7
+    assert again.at == 7
     assert parked.position == 7
     parked.end_rereading()
     assert parked.position == 8
@@ -215,13 +180,15 @@ def test_only_stretches_with_wanted_markers_are_read_again() -> None:
 
     again = parked.read_again(lambda _: 0)
 
-    assert again.next_from(0) == 7
-    assert again.next_from(8) == 8  # there may be room for more
+    assert again.at == 7
+    assert again.come_to(8)  # there may be room for more
     parked.leave(0, 7_000, 8)
-    assert again.next_from(9) == 50
-    assert again.next_from(51) == 51
+    assert not again.come_to(9)
+    assert again.at == 50
+    assert again.come_to(51)
     parked.leave(1, 6_000, 51)
-    assert again.next_from(52) is None
+    assert not again.come_to(52)
+    assert again.at is None
 
 
 def test_what_comes_after_a_marker_that_was_left_is_left_although_there_is_room() -> None:
