@@ -119,7 +119,7 @@ class DecideStage:
         return len(self._waiting)
 
     def held_bytes(self, partition: int) -> int:
-        """Encoded bytes of this partition's markers that wait; in memory it is ten times that."""
+        """Encoded bytes of this partition's markers that wait: decoded they take more."""
         return self._held_bytes[partition]
 
     @property

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from holdfast.clock import now_ms
 from holdfast.config import load
 from holdfast.example_repo import make_repository
@@ -47,7 +49,7 @@ class RunningNode:
 def running_node(
     root: Path, models: tuple[Model, ...], *, regions: tuple[str, ...]
 ) -> Iterator[RunningNode]:
-    """A node with these models until the block ends. Everything lies below `root`."""
+    """A node with these models that takes uploads, until the block ends. All lies below `root`."""
     folder, gitops = Folder(root / "node"), root / "gitops.git"
     folder.create()
     apps = tuple(m.app_id for m in models)
@@ -70,13 +72,15 @@ def running_node(
         node = Node(settings, errors=errors)
         try:
             said = node.start()
+            http = f"http://127.0.0.1:{said['http_port']}"
+            until(lambda: httpx.get(http + "/readyz").is_success, "the first desired state")
             keys = KeyFile(folder.keys, now_ms=now_ms)
             yield RunningNode(
                 node,
                 folder,
                 gitops,
                 slack,
-                f"http://127.0.0.1:{said['http_port']}",
+                http,
                 f"127.0.0.1:{said['grpc_port']}",
                 {app: keys.create(app) for app in apps},
             )
