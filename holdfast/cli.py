@@ -199,6 +199,20 @@ def check_config(
     raise typer.Exit(code)
 
 
+@app.command("accept-log")
+@known_errors
+def accept_log(
+    topics: Annotated[list[str] | None, typer.Argument(help="None: show what differs.")] = None,
+    *,
+    directory: Dir = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with Kafka topics that are not those of our positions, from their first record."""
+    from holdfast.accept_log_command import run_accept_log
+
+    raise typer.Exit(run_accept_log(topics or [], directory, as_json=as_json))
+
+
 @app.command()
 @known_errors
 def explain(

@@ -27,9 +27,10 @@ from ingest.keys import KeyFile
 from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve
 from ingest.signing import load_or_make
+from streams.kafka.topic_watch import follow_topics
 from streams.kafka.topics import ensure_topics
 from streams.log.kafka import KafkaLog
-from wire.errors import TransientError
+from wire.errors import PermanentError, TransientError
 
 _log = logging.getLogger("holdfast.ingest_service")
 _AWAY_S = 0.5
@@ -77,6 +78,7 @@ class IngestService:
             name="control",
         )
         control.start()
+        following = asyncio.create_task(self._follow_topics())
         try:
             await serve(
                 make_receiver(self._settings, log, self._watch, self._now_ms),
@@ -88,6 +90,7 @@ class IngestService:
             )
         finally:
             self._quit.set()
+            following.cancel()
             await wait_for([control])
             await asyncio.to_thread(log.close)
         return leave([control], int(self._failed))
@@ -102,6 +105,14 @@ class IngestService:
             else:
                 return True
         return False
+
+    async def _follow_topics(self) -> None:
+        """A door goes on: what it appends is durable, and is counted once somebody has looked."""
+        try:
+            await follow_topics(self._kafka)
+        except PermanentError as error:
+            said = {"code": error.code, "detail": error.detail, "do": error.accepted}
+            _log.error("topics_changed", extra=said)  # its words are all there is
 
     def _control(self, give_up: partial[object]) -> None:
         try:

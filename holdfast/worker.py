@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, TypeVar
 
 from holdfast import garbage
@@ -21,6 +21,7 @@ from holdfast.worker_clocks import clocks_of
 from streams.faust_app import FaustSettings, Stage, make_app
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.stage_topics import StateKafka, SummariseKafka
+from streams.kafka.topic_watch import follow_topics
 from streams.kafka.topics import ACT_STATE, DECIDE_STATE, VERDICTS, WINDOWS, ensure_topics
 from streams.ports import Meter
 from streams.stage_summarise import Clocks
@@ -67,9 +68,23 @@ class Worker:
                 return
             running = make_app(self._name, stage, self._kafka, self._faust, self._meter)
             garbage.as_usual()
-            await running.run(self.stop, self._announce)
+            await self._while_topics_are_ours(running.run(self.stop, self._announce))
         finally:
             await asyncio.gather(*(close() for close in self._closers), return_exceptions=True)
+
+    async def _while_topics_are_ours(self, work: Coroutine[None, None, None]) -> None:
+        """Raises what either raises: a topic made anew ends a worker that gets no record, too."""
+        working = asyncio.create_task(work)
+        following = asyncio.create_task(follow_topics(self._kafka))
+        try:
+            await asyncio.wait([working, following], return_when=asyncio.FIRST_COMPLETED)
+            if following.done() and not working.done():
+                self.stop.set()
+            await working
+            if following.done():
+                following.result()
+        finally:
+            following.cancel()
 
     def _announce(self, partitions: set[int]) -> None:
         said = {

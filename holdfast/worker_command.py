@@ -49,7 +49,8 @@ def _exit_code(working: "asyncio.Task[None]") -> int:
     if error is None:
         return 0
     if isinstance(error, PermanentError):
-        _log.error("worker_refused", extra={"code": error.code, "detail": error.detail})
+        said = {"code": error.code, "detail": error.detail, "do": error.accepted}
+        _log.error("worker_refused", extra=said)
         return _WILL_FAIL_AGAIN
     _log.error("worker_failed", exc_info=error)
     return 1

@@ -7,7 +7,7 @@ it does again, the ledger in Git makes once.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from analytics.types import Verdict
 from streams.faust_summarise import Ack, pause, until_there
 from streams.kafka.topics import VERDICTS
 from streams.kept import Kept
+from streams.log.mark import mark_of
 from streams.ports import Actor, Meter
 from wire.errors import TransientError
 
@@ -35,14 +36,25 @@ class ActTopics(Protocol):
     async def state(self) -> dict[str, bytes]:
         """The newest state by part; {} if there is none."""
 
-    async def first(self) -> int:
-        """Offset of the oldest record of `verdicts`."""
+    async def start(self, position: int | None) -> int:
+        """Where to read `verdicts` on: at `position`, that of the state; None: at its beginning.
+
+        PermanentError ``log_trimmed``, ``log_replaced``, ``log_behind_position``.
+        """
 
     def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(offset, value) of `verdicts` in ``[start, end)``; PermanentError ``log_trimmed``."""
 
-    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
-        """The state, durable as a whole."""
+    async def verify(self) -> None:
+        """PermanentError ``log_replaced`` if the topics are not those of our positions."""
+
+    async def save(
+        self, parts: dict[str, bytes], *, position: int, marks: Mapping[int, bytes]
+    ) -> None:
+        """The state, durable as a whole; `marks` are of what was read, by offset.
+
+        PermanentError ``log_replaced``, ``log_behind_position`` if it was read of another log.
+        """
 
 
 @dataclass(slots=True)
@@ -55,8 +67,10 @@ class Acting:
     topic: str = VERDICTS
     _is_ours: bool = False
     _next_offset: int = 0
+    _last_given: int = -1  # offset of the verdict that came last
     _is_restored: bool = False  # in this assignment: another worker may have acted before it
     _saved: dict[str, bytes] = field(default_factory=dict)
+    _marks: dict[int, bytes] = field(default_factory=dict)  # of the verdict that was read last
     _kept: Kept[Ack] = field(default_factory=Kept)
     _acting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loop: "asyncio.Task[None] | None" = None
@@ -84,6 +98,10 @@ class Acting:
             if offset == self._next_offset:
                 await self._receive(offset, value)
                 await self._save()
+            elif offset != self._last_given + 1:
+                # a run of verdicts that were taken begins: after a restart, or of a topic made anew
+                await until_there(self.topics.verify)
+            self._last_given = offset
         for finished in self._kept.finish(below=self._next_offset):
             finished()
 
@@ -117,12 +135,11 @@ class Acting:
         while not self._is_restored:  # it may be over before we have read
             self._is_restored = True
             parts = await until_there(self.topics.state)
-            position = parts.get(_POSITION)
+            body = parts.get(_POSITION)
+            position = msgspec.msgpack.decode(body, type=int) if body is not None else None
             await asyncio.to_thread(self.actor.restore, parts)
-            if position is None:
-                self._next_offset = await until_there(self.topics.first)
-            else:
-                self._next_offset = msgspec.msgpack.decode(position, type=int)
+            self._next_offset = await until_there(lambda: self.topics.start(position))  # noqa: B023
+            self._marks = {}
             self._saved = {}
             _log.info("state_resumed", extra={"offset": self._next_offset})
 
@@ -137,10 +154,12 @@ class Acting:
         verdict = msgspec.msgpack.decode(value, type=Verdict)
         await asyncio.to_thread(self.actor.receive, [verdict])
         self._next_offset = offset + 1
+        self._marks = {offset: mark_of(value)}
         self.meter.count("verdicts_taken")
 
     async def _save(self) -> None:
         parts = self.actor.parts() | {_POSITION: msgspec.msgpack.encode(self._next_offset)}
         if parts != self._saved:
-            await until_there(lambda: self.topics.save(parts, position=self._next_offset))
+            at, marks = self._next_offset, self._marks
+            await until_there(lambda: self.topics.save(parts, position=at, marks=marks))
             self._saved = parts

@@ -7,7 +7,7 @@ Markers that run far ahead of a partition that stands still are left in the topi
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -42,17 +42,28 @@ class DecideTopics(Protocol):
     async def state(self) -> dict[str, bytes]:
         """The newest state by part; {} if there is none."""
 
-    async def first(self) -> int:
-        """Offset of the oldest record of `windows`."""
+    async def start(self, position: int | None) -> int:
+        """Where to read `windows` on: at `position`, that of the state; None: at its beginning.
+
+        PermanentError ``log_trimmed``, ``log_replaced``, ``log_behind_position``.
+        """
 
     def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(offset, value) of `windows` in ``[start, end)``; PermanentError ``log_trimmed``."""
 
+    async def verify(self) -> None:
+        """PermanentError ``log_replaced`` if the topics are not those of our positions."""
+
     async def publish(self, verdicts: Iterable[Verdict]) -> None:
         """Verdicts that somebody must act on, durable."""
 
-    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
-        """The state, durable as a whole."""
+    async def save(
+        self, parts: dict[str, bytes], *, position: int, marks: Mapping[int, bytes]
+    ) -> None:
+        """The state, durable as a whole; `marks` are of what was read, by offset.
+
+        PermanentError ``log_replaced``, ``log_behind_position`` if it was read of another log.
+        """
 
 
 @dataclass(slots=True)
@@ -79,6 +90,7 @@ class Deciding:
     _is_flushing: bool = False
     _preparing: "asyncio.Task[MarkerIntake] | None" = None
     _was_assigned: bool = False
+    _last_given: int = -1  # offset of the chunk that came last
     _is_stale: bool = False  # another may have decided since `_mine` was read
 
     def prepare(self) -> None:
@@ -112,6 +124,10 @@ class Deciding:
         self._kept.keep(offset, ack)
         if offset == mine.next_offset:
             await self._advance(mine, offset, value)
+        elif offset != self._last_given + 1:
+            # a run of chunks that were taken begins: after a restart, or of a topic made anew
+            await until_there(self.topics.verify)
+        self._last_given = offset
 
     def check(self) -> None:
         """Raise what ended the flusher, if anything did."""
@@ -141,10 +157,10 @@ class Deciding:
         clocks = {"partitions": self.partitions, "window_ms": self.clocks.window_ms}
         if parts:
             stage = await asyncio.to_thread(DecideStage.restore, parts, **clocks)
-            start = stage.next_offset
         else:
             stage = DecideStage.begin(**clocks)
-            start = await until_there(self.topics.first)
+        position = stage.next_offset if parts else None
+        start = await until_there(lambda: self.topics.start(position))
         async with self._stepping:
             self._mine = mine = MarkerIntake.begin(stage, start)
         _log.info("state_resumed", extra={"offset": start})
@@ -226,15 +242,16 @@ class Deciding:
                     read_until=mine.next_offset,
                     unfinished=mine.unfinished(),
                 )
-            await self._flush(captured)
+                marks = mine.marks_since(captured.next_offset - 1)
+            await self._flush(captured, marks)
 
-    async def _flush(self, captured: Captured) -> None:
+    async def _flush(self, captured: Captured, marks: Mapping[int, bytes]) -> None:
         began_ms = self.now_ms()
         await until_there(lambda: asyncio.to_thread(self._write, captured.batch))
         if captured.effects:
             await until_there(lambda: self.topics.publish(captured.effects))
         position = captured.next_offset
-        await until_there(lambda: self.topics.save(captured.parts, position=position))
+        await until_there(lambda: self.topics.save(captured.parts, position=position, marks=marks))
         for finished in self._kept.finish(below=position):
             finished()
         self.meter.observe("flush_seconds", (self.now_ms() - began_ms) / 1000)

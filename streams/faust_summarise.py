@@ -35,7 +35,13 @@ class SummariseTopics(LetterNewsSource, Protocol):
         """Records of ``[start, end)``; PermanentError ``log_trimmed`` if some are gone."""
 
     async def publish(self, window: ClosedWindow) -> None:
-        """The marker durable first, then the window's ids with the position after it."""
+        """The marker durable first, then the window's ids with the position after it.
+
+        PermanentError ``log_replaced``, ``log_behind_position`` if it was read of another log.
+        """
+
+    async def verify(self) -> None:
+        """PermanentError ``log_replaced`` if the topics are not those of our positions."""
 
     async def bury(self, letter: DeadLetter) -> None:
         """A record that cannot be read, durable with the reason."""
@@ -52,6 +58,7 @@ class _Mine:
     stage: PartitionStage
     durable: int
     is_behind: bool = False
+    last_given: int = -1  # offset of the record that came last
     kept: Kept[Ack] = field(default_factory=Kept)
 
 
@@ -95,6 +102,10 @@ class Summarising:
         mine.kept.keep(offset, ack)
         if offset == mine.stage.next_offset:
             await self._advance(mine, Record(partition, offset, value))
+        elif offset != mine.last_given + 1:
+            # a run of records that were taken begins: after a restart, or of a log made anew
+            await until_there(self.topics.verify)
+        mine.last_given = offset
         for finished in mine.kept.finish(below=mine.durable):
             finished()
 

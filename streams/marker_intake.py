@@ -5,6 +5,7 @@ from typing import Final
 
 from streams.kafka.chunks import Assembler, Whole, head_of
 from streams.kafka.stage_topics import MarkerKey
+from streams.log.mark import mark_of
 from streams.parked import Parked
 from streams.stage_decide import DecideStage
 
@@ -21,6 +22,7 @@ class MarkerIntake:
     next_offset: int
     parked: Parked
     chunks: Assembler = field(default_factory=Assembler)
+    _marks: dict[int, bytes] = field(default_factory=dict)  # of what was read, by offset
 
     @classmethod
     def begin(cls, stage: DecideStage, start: int) -> "MarkerIntake":
@@ -32,6 +34,8 @@ class MarkerIntake:
 
         Raises PermanentError ``chunk_undecodable``.
         """
+        if offset >= self.next_offset:
+            self._marks[offset] = mark_of(chunk)
         self.next_offset = max(self.next_offset, offset + 1)
         head = head_of(chunk)
         key = MarkerKey.of(head.key)
@@ -47,6 +51,11 @@ class MarkerIntake:
         if whole is not None:
             self.parked.left.discard(key)
         return whole
+
+    def marks_since(self, offset: int) -> dict[int, bytes]:
+        """Marks of what was read from here on; those before it are forgotten."""
+        self._marks = {at: mark for at, mark in self._marks.items() if at >= offset}
+        return dict(self._marks)
 
     def unfinished(self) -> list[int]:
         """From where on there are chunks that were read and not taken."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streams.dedup import DedupIndex
 from streams.log.base import Record
+from streams.log.mark import mark_of
 from streams.log_time import LogTime
 from streams.partial import Closed
 from streams.summarise import DeadLetter, Summariser
@@ -30,19 +31,25 @@ class Resume:
     """Where a partition goes on: its next record, its clock before it, and the ids it has seen.
 
     For one stage: the index becomes its own. None is one that knows nothing, in memory.
+    `is_other_log`: the clock is of a log that another has taken the place of.
     """
 
     next_offset: int
     log_time: list[int | str] | None = None
     dedup: DedupIndex | None = None
+    is_other_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
-    """A closing marker, and the batch ids of its window: durable before anything is finished."""
+    """A closing marker, and the batch ids of its window: durable before anything is finished.
+
+    `mark` is of the record that closed it, at ``closed.next_offset``.
+    """
 
     closed: Closed
     ids: list[tuple[int, bytes]]
+    mark: bytes = b""
 
 
 @dataclass(slots=True)
@@ -69,6 +76,8 @@ class PartitionStage:
     def __post_init__(self) -> None:
         self.next_offset = self.resume.next_offset
         at = self.resume.log_time
+        if at and self.resume.is_other_log:
+            at = _past_its_window(at, self.clocks.window_ms)
         self._summariser = Summariser(
             self.partition,
             window_ms=self.clocks.window_ms,
@@ -90,7 +99,7 @@ class PartitionStage:
         self.next_offset = record.offset + 1
         taken = Taken()
         if closed:  # the record that closes a window belongs to the next one
-            taken.window = ClosedWindow(closed[0], self._ids)
+            taken.window = ClosedWindow(closed[0], self._ids, mark_of(record.payload))
             self.closed_until_ms = closed[0].up_to_ms
             self._ids = []
         self._ids += self._new_ids
@@ -101,3 +110,8 @@ class PartitionStage:
 
     def _count_in(self, arrived_ms: int, ids: NDArray[np.void]) -> None:
         self._new_ids.append((arrived_ms, ids.tobytes()))
+
+
+def _past_its_window(log_time: list[int | str], window_ms: int) -> list[int | str]:
+    """That time's window was published: what another log begins with belongs to a later one."""
+    return [(int(log_time[0]) // window_ms + 1) * window_ms, "", 0]

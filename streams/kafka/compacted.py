@@ -10,7 +10,7 @@ that one was its predecessor, too. What nobody names any more is deleted.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -19,6 +19,8 @@ from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.chunks import CHUNK_BYTES, digest_of
 from streams.kafka.partition_reader import PartitionReader
+from streams.log.mark import WAY_ON
+from wire.errors import PermanentError
 
 _READ_BYTES: Final = 8 << 20
 _MANIFEST: Final = "manifest"
@@ -38,6 +40,19 @@ class _Manifest(msgspec.Struct, array_like=True, frozen=True):
     position: int
     sequence: int
     parts: dict[str, tuple[str, int]]
+    incarnation: int = 0  # of the log that `position` is of
+    mark: bytes = b""
+
+
+class Place(NamedTuple):
+    """Of which incarnation of a log a position is, and the mark of the record before it."""
+
+    incarnation: int = 0
+    mark: bytes = b""
+
+
+NOWHERE: Final = Place()
+"""A first log, and no record before the position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,7 @@ class Saved:
 
     position: int
     parts: dict[str, bytes]
+    place: Place = NOWHERE
 
 
 class StateTopic:
@@ -74,27 +90,36 @@ class StateTopic:
         return made, await made.read()
 
     async def read(self) -> Saved | None:
-        """The whole state with the highest position; None if there is none. Raises KafkaError."""
-        records = await self._records()
+        """The whole state with the highest position; None if there never was one.
+
+        Raises KafkaError, PermanentError ``position_lost`` if there was one and it is gone.
+        """
+        records, first = await self._records()
         keys = {raw: msgspec.msgpack.decode(raw, type=_Key) for raw in records}
         self._begin_generation()
         self._standing |= records.keys()
-        found: list[tuple[int, int, dict[str, bytes]]] = []
+        found: list[tuple[_Manifest, dict[str, bytes]]] = []
         for raw, key in keys.items():
             if key.name == _MANIFEST:
                 manifest = msgspec.msgpack.decode(records[raw], type=_Manifest)
                 parts = _assembled(manifest, key.writer, records)
                 if parts is not None:
-                    found.append((manifest.position, manifest.sequence, parts))
+                    found.append((manifest, parts))
         if not found:
+            if first:  # compaction leaves the newest of each key; nothing else is to delete
+                raise position_lost(self._topic, first)
             return None
-        position, self._sequence, parts = max(found, key=lambda state: state[:2])
-        return Saved(position, parts)
+        newest, parts = max(found, key=lambda state: _order(state[0]))
+        self._sequence = newest.sequence
+        return Saved(newest.position, parts, Place(newest.incarnation, newest.mark))
 
-    async def write(self, parts: Mapping[str, bytes], *, position: int) -> None:
+    async def write(
+        self, parts: Mapping[str, bytes], *, position: int, place: Place = NOWHERE
+    ) -> None:
         """Make a state durable; parts that did not change are not sent again.
 
-        `position` must not fall. Raises KafkaError: then the older state stands, or this one.
+        `position` must not fall within an incarnation of the log. Raises KafkaError: then the
+        older state stands, or this one.
         """
         digests = {name: digest_of(part).hex() for name, part in parts.items()}
         named = {name: (digests[name], _count(part)) for name, part in parts.items()}
@@ -105,7 +130,9 @@ class StateTopic:
         }
         await self._put({key: chunks[key] for key in chunks.keys() - self._own})
         self._sequence += 1
-        manifest = msgspec.msgpack.encode(_Manifest(position, self._sequence, named))
+        manifest = msgspec.msgpack.encode(
+            _Manifest(position, self._sequence, named, place.incarnation, place.mark)
+        )
         await self._put({self._key(_MANIFEST): manifest})
         await self._delete(self._standing - chunks.keys() - {self._key(_MANIFEST)})
 
@@ -113,18 +140,19 @@ class StateTopic:
         """Disconnect."""
         await self._appender.close()
 
-    async def _records(self) -> dict[bytes, bytes]:
+    async def _records(self) -> tuple[dict[bytes, bytes], int]:
+        """What each key holds, and the offset of the oldest record."""
         reader = PartitionReader(self._settings, self._topic, 0)
         await reader.start()
         try:
             newest: dict[bytes, bytes] = {}
-            end = await reader.end()
+            first, end = await reader.first(), await reader.end()
             async for record in reader.all_until(end, bytes_max=_READ_BYTES):
                 if record.value is None:
                     newest.pop(record.key, None)
                 else:
                     newest[record.key] = record.value
-            return newest
+            return newest, first
         finally:
             await reader.close()
 
@@ -152,6 +180,21 @@ class StateTopic:
 
     def _key(self, name: str, index: int = 0) -> bytes:
         return msgspec.msgpack.encode(_Key(f"{self._writer}.{self._generation}", name, index))
+
+
+def position_lost(topic: str, first: int) -> PermanentError:
+    """The error of a topic whose records are gone although somebody still needs them."""
+    return PermanentError(
+        "position_lost",
+        f"{topic} begins at {first} and holds nothing that can be gone on from: its records were"
+        " deleted, by its retention or by hand",
+        field="offset",
+        accepted=WAY_ON,
+    )
+
+
+def _order(manifest: _Manifest) -> tuple[int, int, int]:
+    return manifest.incarnation, manifest.position, manifest.sequence
 
 
 def _count(part: bytes) -> int:

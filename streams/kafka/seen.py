@@ -15,6 +15,7 @@ from streams.dedup import DedupIndex
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.chunks import Assembler, split
+from streams.kafka.compacted import NOWHERE, Place, position_lost
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.topics import SEEN
 from wire.segment import BATCH_ID
@@ -26,14 +27,20 @@ class _Window(msgspec.Struct, array_like=True, frozen=True):
     next_offset: int
     log_time: list[int | str]
     ids: list[tuple[int, bytes]]
+    incarnation: int = 0
+    mark: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Where a partition goes on: the next offset, and the clock before it."""
+    """Where a partition goes on: the next offset, the clock before it, and that record's mark.
 
-    next_offset: int
+    `next_offset` is None if another log was accepted since: it is to be read from its beginning.
+    """
+
+    next_offset: int | None
     log_time: list[int | str]
+    mark: bytes = b""
 
 
 class SeenTopic:
@@ -51,25 +58,31 @@ class SeenTopic:
         next_offset: int,
         log_time: Sequence[int | str],
         ids: Sequence[tuple[int, bytes]],
+        place: Place = NOWHERE,
     ) -> None:
         """Make a window's ids and the position after it durable. Twice is once.
 
-        Raises KafkaError.
+        `place` says of which log, with the mark of the record at `next_offset`. Raises KafkaError.
         """
-        window = msgspec.msgpack.encode(_Window(next_offset, list(log_time), list(ids)))
-        chunks = split(next_offset.to_bytes(8, "big"), window)
+        window = msgspec.msgpack.encode(_Window(next_offset, list(log_time), list(ids), *place))
+        key = next_offset.to_bytes(8, "big") + place.incarnation.to_bytes(4, "big")
+        chunks = split(key, window)
         await self._appender.append(self._topic, [Outgoing(partition, c) for c in chunks])
 
-    async def read(self, partition: int, dedup: DedupIndex) -> Seen | None:
+    async def read(self, partition: int, dedup: DedupIndex, *, incarnation: int = 0) -> Seen | None:
         """The furthest position. The ids before it go into a fresh index while they are read.
 
-        None before the first closed window. Raises KafkaError; the index then holds some of the
-        ids, so the next attempt needs another one.
+        A position counts only in its own incarnation of the log, ids for ever. None before the
+        first closed window. Raises KafkaError; the index then holds some of the ids, so the next
+        attempt needs another one. PermanentError ``position_lost`` if all of them are gone.
         """
         reader = PartitionReader(self._settings, self._topic, partition)
         await reader.start()
         try:
-            return await _fill(dedup, reader)
+            seen = await _fill(dedup, reader, incarnation)
+            if seen is None and (first := await reader.first()):
+                raise position_lost(f"{self._topic}:{partition}", first)
+            return seen
         finally:
             await reader.close()
 
@@ -78,7 +91,7 @@ class SeenTopic:
         await self._appender.close()
 
 
-async def _fill(dedup: DedupIndex, reader: PartitionReader) -> Seen | None:
+async def _fill(dedup: DedupIndex, reader: PartitionReader, incarnation: int) -> Seen | None:
     """A window that is not beyond all others was written before, by a worker thought dead.
 
     Each writer makes a window durable before it goes on to the next, or begins after the last
@@ -86,14 +99,17 @@ async def _fill(dedup: DedupIndex, reader: PartitionReader) -> Seen | None:
     """
     assembler = Assembler()
     seen: Seen | None = None
+    last = (-1, -1)  # incarnation and position
     piece: list[tuple[int, bytes]] = []
     size = 0
     async for record in reader.all_until(await reader.end(), bytes_max=_READ_BYTES):
         whole = assembler.take(record.offset, record.value)
         window = msgspec.msgpack.decode(whole.value, type=_Window) if whole is not None else None
-        if window is None or (seen is not None and window.next_offset <= seen.next_offset):
+        if window is None or (window.incarnation, window.next_offset) <= last:
             continue
-        seen = Seen(window.next_offset, window.log_time)
+        last = (window.incarnation, window.next_offset)
+        position = window.next_offset if window.incarnation == incarnation else None
+        seen = Seen(position, window.log_time, window.mark)
         now_ms = _log_time_ms(seen)
         for _, joined in window.ids:
             # log time at the window's end, whatever the writer's clock said: late, never early

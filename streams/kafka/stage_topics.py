@@ -6,7 +6,7 @@ the same keys and bytes, and readers drop it. What the broker refuses for good i
 """
 
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -18,13 +18,15 @@ from analytics.types import Verdict
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings, failure
 from streams.kafka.chunks import split
-from streams.kafka.compacted import StateTopic
+from streams.kafka.compacted import NOWHERE, Place, StateTopic
+from streams.kafka.identity import IdentityWatch
 from streams.kafka.letter_notes import CODE, key_of, news_since
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.seen import SeenTopic
 from streams.kafka.topics import DEAD_LETTERS, TELEMETRY, VERDICTS, WINDOWS
 from streams.letter_limit import LetterNews
 from streams.log.base import Record, trimmed
+from streams.log.mark import check_bounds, check_mark
 from streams.marker_codec import encode_marker
 from streams.stage_summarise import ClosedWindow, Resume
 from streams.summarise import DeadLetter, fresh_index
@@ -63,15 +65,47 @@ class SummariseKafka:
         self._horizon_ms, self._dedup_folder = horizon_ms, dedup_folder
         self._seen = SeenTopic(settings)
         self._appender = Appender(settings, "holdfast-summarise")
+        self._watch = IdentityWatch(settings)
+        self._epochs: dict[int, int | None] = {}  # of a partition's leader when last checked
 
     async def resume(self, partition: int) -> Resume:
         """The furthest closed window; the log's start before the first one."""
         dedup = fresh_index(self._horizon_ms, self._dedup_folder)  # each attempt has its own
-        seen = await _there(self._seen.read(partition, dedup))
-        if seen is None:
+        epoch = (await self._look()).get(partition)
+        seen = await _there(
+            self._seen.read(partition, dedup, incarnation=await self._incarnation())
+        )
+        if seen is None or seen.next_offset is None:
             start = await first_offset(self._settings, TELEMETRY, partition)
-            return Resume(start, dedup=dedup)
+            log_time = seen.log_time if seen is not None else None
+            self._epochs[partition] = epoch
+            return Resume(start, log_time, dedup, is_other_log=seen is not None)
+        await check_place(self._settings, TELEMETRY, partition, seen.next_offset, seen.mark)
+        self._epochs[partition] = epoch
         return Resume(seen.next_offset, seen.log_time, dedup)
+
+    async def verify(self) -> None:
+        """Whether the topics are still those that were pinned."""
+        await self._look()
+
+    async def _look(self) -> Mapping[int, int]:
+        return (await _there(self._watch.look())).get(TELEMETRY, {})
+
+    async def _incarnation(self) -> int:
+        return (await _there(self._watch.pinned())).incarnation(TELEMETRY)
+
+    async def _check_read(self, window: ClosedWindow) -> None:
+        """Was all that the window was made of read of the log whose position it moves?
+
+        Ids never come back, and where no leader was elected no end was lost. Else the newest record
+        that we read must still lie there; then so does all before it.
+        """
+        partition = window.closed.partition
+        epoch = (await self._look()).get(partition)
+        if epoch != self._epochs.get(partition):
+            at = window.closed.next_offset
+            await check_place(self._settings, TELEMETRY, partition, at, window.mark)
+            self._epochs[partition] = epoch
 
     async def records(self, partition: int, start: int, end: int) -> AsyncGenerator[Record, None]:
         """Records of ``[start, end)``."""
@@ -82,6 +116,7 @@ class SummariseKafka:
 
     async def publish(self, window: ClosedWindow) -> None:
         """The marker first: a position beyond a lost marker would lose its window."""
+        await self._check_read(window)
         closed = window.closed
         key = MarkerKey(closed.partition, closed.partial.start_ms).packed()
         chunks = split(key, encode_marker(closed))
@@ -93,6 +128,7 @@ class SummariseKafka:
                 next_offset=closed.next_offset,
                 log_time=closed.log_time,
                 ids=window.ids,
+                place=Place(await self._incarnation(), window.mark),
             )
         )
 
@@ -118,6 +154,7 @@ class SummariseKafka:
         """Disconnect."""
         await self._appender.close()
         await self._seen.close()
+        await self._watch.close()
 
 
 class StateKafka:
@@ -130,19 +167,57 @@ class StateKafka:
         self._topic = topic
         self._state = StateTopic(settings, state_topic, writer=writer)
         self._appender = Appender(settings, f"holdfast-{topic}")
+        self._watch = IdentityWatch(settings)
+        self._epoch: int | None = None  # of the leader when last checked
+        self._place = NOWHERE  # of the state that was read or saved last
+        self._position = 0
 
     async def state(self) -> dict[str, bytes]:
         """The newest state by part; {} if there is none."""
         saved = await _there(self._state.read())
+        self._place = saved.place if saved is not None else NOWHERE
+        self._position = saved.position if saved is not None else 0
         return saved.parts if saved is not None else {}
 
-    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
-        """The state, durable as a whole."""
-        await _there(self._state.write(parts, position=position))
+    async def save(
+        self, parts: dict[str, bytes], *, position: int, marks: Mapping[int, bytes]
+    ) -> None:
+        """The state, durable as a whole. `marks` are of records that were read, by offset.
 
-    async def first(self) -> int:
-        """Offset of the oldest record."""
-        return await first_offset(self._settings, self._topic, 0)
+        Raises PermanentError ``log_replaced``, ``log_behind_position`` if they were of another log.
+        """
+        epoch = await self._look()
+        if epoch != self._epoch:
+            if marks:
+                newest = max(marks)
+                await check_place(self._settings, self._topic, 0, newest, marks[newest])
+            self._epoch = epoch
+        incarnation = (await _there(self._watch.pinned())).incarnation(self._topic)
+        known = self._place.mark if position == self._position else b""
+        self._place = Place(incarnation, marks.get(position - 1, known))
+        self._position = position
+        await _there(self._state.write(parts, position=position, place=self._place))
+
+    async def start(self, position: int | None) -> int:
+        """Where to read on: at the position of the state that was read, if the log still fits it.
+
+        Raises PermanentError ``log_trimmed``, ``log_replaced``, ``log_behind_position``.
+        """
+        self._epoch = await self._look()
+        incarnation = (await _there(self._watch.pinned())).incarnation(self._topic)
+        if position is None or self._place.incarnation != incarnation:
+            self._place, self._position = NOWHERE, 0
+            return await first_offset(self._settings, self._topic, 0)
+        mark = self._place.mark
+        await check_place(self._settings, self._topic, 0, position, mark, marked=position - 1)
+        return position
+
+    async def verify(self) -> None:
+        """Whether the topics are still those that were pinned."""
+        await self._look()
+
+    async def _look(self) -> int | None:
+        return (await _there(self._watch.look())).get(self._topic, {}).get(0)
 
     def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(offset, value) of ``[start, end)``."""
@@ -157,6 +232,38 @@ class StateKafka:
         """Disconnect."""
         await self._appender.close()
         await self._state.close()
+        await self._watch.close()
+
+
+async def check_place(
+    settings: KafkaSettings,
+    topic: str,
+    partition: int,
+    position: int,
+    mark: bytes,
+    *,
+    marked: int | None = None,
+) -> None:
+    """Does a partition hold `position`, and what we read at `marked` (else at `position`)?
+
+    Raises PermanentError ``log_trimmed``, ``log_replaced``, ``log_behind_position``.
+    """
+    at = position if marked is None else marked
+    name = f"{settings.topic(topic)}:{partition}"
+    reader = PartitionReader(settings, settings.topic(topic), partition)
+    await _there(reader.start())
+    try:
+        start, end = await _there(reader.first()), await _there(reader.end())
+        least = max(position, at + 1 if mark else 0)  # the marked record was read, so it was there
+        check_bounds(name, least if least > end else position, start=start, end=end)
+        if mark and start <= at:
+            try:
+                found = await _there(reader.read(at, until=at + 1, bytes_max=1))
+            except OffsetOutOfRangeError:  # trimmed meanwhile
+                return
+            check_mark(name, at, mark, (found[0].value or b"") if found else None)
+    finally:
+        await reader.close()
 
 
 async def first_offset(settings: KafkaSettings, topic: str, partition: int) -> int:

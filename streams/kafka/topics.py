@@ -18,6 +18,9 @@ from streams.kafka.broker import (
     failure,
     lost_connection,
 )
+from streams.kafka.identity import IDENTITY, agree, pinned_of
+from streams.kafka.topic_checks import mistakes_of, refused, settings_of, too_few_replicas
+from streams.log.mark import replaced
 from wire.errors import PermanentError
 from wire.times import DAY_MS
 
@@ -55,15 +58,18 @@ TOPICS: Final = (
     Topic(DECIDE_STATE, is_partitioned=False, retention=None),
     Topic(ACT_STATE, is_partitioned=False, retention=None),
     Topic(DEAD_LETTERS, is_partitioned=False, retention=30 * DAY_MS),
+    Topic(IDENTITY, is_partitioned=False, retention=None),
 )
+PINNED: Final = tuple(topic.name for topic in TOPICS if topic.name != IDENTITY)
 
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """How many partitions a topic has, and how many of them have no leader now."""
+    """How many partitions a topic has, how many of them have no leader now, and its copies."""
 
     partitions: int
     leaderless: int
+    replicas: int
 
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
@@ -91,16 +97,21 @@ def configuration_of(topic: Topic, settings: KafkaSettings) -> dict[str, str]:
         }
     named = topic.retention
     retention_ms = getattr(settings, named) if isinstance(named, str) else named
-    return made | {"cleanup.policy": "delete", _RETENTION: str(retention_ms)}
+    return made | {
+        "cleanup.policy": "delete",
+        _RETENTION: str(retention_ms),
+        "retention.bytes": "-1",  # whatever the cluster's default is
+    }
 
 
 async def ensure_topics(settings: KafkaSettings) -> None:
-    """Make the topics that are missing and check the partition counts of those that are there.
+    """Make the topics that are missing, check those that are there, and that they are ours.
 
-    What exists is not changed: its retention and replication may have been set by an operator.
-    Returns once every partition has a leader. Raises TransientError ``kafka_away``, also if one
-    has none for 10 s; PermanentError ``topic_missing`` if they may not be made, ``topic_refused``
-    if the broker does not make one, ``topic_partitions_differ``, ``kafka_refused``, and what
+    What exists is not changed, and what this deployment had and is gone is not made anew: a person
+    says so (`acceptance`). Returns once every partition has a leader. Raises TransientError
+    ``kafka_away``, also if one has none for 10 s; PermanentError ``topic_missing`` if they may not
+    be made, ``topic_refused`` if the broker does not make one, ``topic_partitions_differ``,
+    ``topic_settings_refused``, ``log_replaced``, ``position_lost``, ``kafka_refused``, and what
     `check_access` raises if the broker does not let us in.
     """
     client = admin(settings, "holdfast-topics")
@@ -112,15 +123,64 @@ async def ensure_topics(settings: KafkaSettings) -> None:
             if missing and not settings.create_topics:
                 raise _missing(settings, missing)
             _check_partitions(settings, there)
-            if missing:
-                await _create(client, settings, missing)
-            if not _is_complete(settings, there):
-                _check_partitions(settings, await _all_there(client, settings))
+            if missing and settings.topic(IDENTITY) in there:
+                await _refuse_lost(settings, missing)
+            complete = await make_missing(client, settings, there)
+            await check_settings(client, settings, complete)
+            await agree(settings, client, PINNED)
     except (KafkaError, TimeoutError) as error:
         await check_access(settings)
         raise failure(error) from error
     finally:
         await client.close()
+
+
+async def make_missing(
+    client: AIOKafkaAdminClient,
+    settings: KafkaSettings,
+    there: Mapping[str, _Standing | None] | None = None,
+) -> Mapping[str, _Standing | None]:
+    """Make what is not there, and wait until every topic is as it must be. Raises KafkaError."""
+    if there is None:
+        there = await _there(client, settings)
+    if missing := [t for t in TOPICS if settings.topic(t.name) not in there]:
+        await _create(client, settings, missing)
+    if not _is_complete(settings, there):
+        there = await _all_there(client, settings)
+        _check_partitions(settings, there)
+    return there
+
+
+async def check_settings(
+    client: AIOKafkaAdminClient,
+    settings: KafkaSettings,
+    there: Mapping[str, _Standing | None] | None = None,
+) -> None:
+    """Raises KafkaError, PermanentError ``topic_settings_refused``."""
+    if there is None:
+        there = await _there(client, settings)
+    stands = await settings_of(client, list(there))
+    mistakes = []
+    for topic in TOPICS:
+        name = settings.topic(topic.name)
+        standing = there.get(name)
+        if name not in stands or standing is None:
+            continue
+        wanted = configuration_of(topic, settings)
+        if topic.retention is None:
+            del wanted["message.timestamp.type"]  # nothing of it grows too old
+        mistakes += mistakes_of(name, stands[name], wanted)
+        mistakes += too_few_replicas(name, standing.replicas, stands[name])
+    if mistakes:
+        raise refused(mistakes)
+
+
+async def _refuse_lost(settings: KafkaSettings, missing: list[Topic]) -> None:
+    """A topic that was pinned is not made anew in silence: it held what had a receipt."""
+    pinned = await pinned_of(settings)
+    lost = [settings.topic(t.name) for t in missing if pinned and t.name in pinned.topics]
+    if lost:
+        raise replaced(f"{', '.join(lost)}: this deployment had it, and it is not there any more")
 
 
 async def retention_of(settings: KafkaSettings, name: str) -> int | None:
@@ -152,7 +212,9 @@ async def _there(
     found = await client.describe_topics(named) if named else []
     return dict.fromkeys(named) | {
         topic["topic"]: _Standing(
-            len(topic["partitions"]), sum(p["leader"] < 0 for p in topic["partitions"])
+            len(topic["partitions"]),
+            sum(p["leader"] < 0 for p in topic["partitions"]),
+            min((len(p["replicas"]) for p in topic["partitions"]), default=0),
         )
         for topic in found
         if not topic["error_code"]

@@ -108,11 +108,12 @@ def check_entries(records: Sequence[Entry], partitions: int) -> None:
             raise ValueError("batch_ids must be 16 bytes each")
 
 
-def trimmed(partition: int, offset: int, start: int) -> PermanentError:
-    """The error of a reader that came too late."""
+def trimmed(log: int | str, offset: int, start: int) -> PermanentError:
+    """The error of a reader that came too late; `log` is a partition, or what people call it."""
+    where = log if isinstance(log, str) else f"partition {log}"
     return PermanentError(
         "log_trimmed",
-        f"partition {partition} starts at {start}, not {offset}",
+        f"{where} starts at {start}, not {offset}",
         field="offset",
         accepted=f">= {start}",
     )

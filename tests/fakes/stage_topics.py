@@ -40,8 +40,11 @@ class MemoryState:
         self.calls.append("state")
         return dict(self.saved)
 
-    async def first(self) -> int:
-        return 0
+    async def start(self, position: int | None) -> int:
+        return position or 0
+
+    async def verify(self) -> None:
+        self.calls.append("verify")
 
     async def records(self, start: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         for offset in range(start, end):
@@ -50,7 +53,9 @@ class MemoryState:
     async def publish(self, verdicts: Iterable[Verdict]) -> None:
         self.verdicts += verdicts
 
-    async def save(self, parts: dict[str, bytes], *, position: int) -> None:
+    async def save(
+        self, parts: dict[str, bytes], *, position: int, marks: Mapping[int, bytes]
+    ) -> None:
         self.calls.append("save")
         self.saved = dict(parts)
         self.positions.append(position)

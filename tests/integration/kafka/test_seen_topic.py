@@ -9,9 +9,11 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.dedup import DedupIndex
+from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.seen import Seen, SeenTopic
 from streams.kafka.stage_topics import SummariseKafka
+from streams.kafka.topics import TELEMETRY
 from wire.errors import TransientError
 from wire.segment import BATCH_HOUR_BYTES, BATCH_ID, batch_hour
 
@@ -160,6 +162,9 @@ def test_a_broker_that_goes_away_in_the_middle_of_a_restore_leaves_no_half_an_in
 ) -> None:
     async def work() -> None:
         topic, topics = SeenTopic(settings), SummariseKafka(settings, horizon_ms=1_000)
+        appender = Appender(settings, "test")  # the records that the positions are of
+        await appender.append(settings.topic(TELEMETRY), [Outgoing(0, b"record")] * 3)
+        await appender.close()
         for at in range(1, 4):
             ids = [(at, ids_of(*range(at * 10, at * 10 + 10)))]
             await topic.write(0, next_offset=at, log_time=[at, "w", 0], ids=ids)

@@ -90,7 +90,7 @@ def test_a_decider_that_lost_its_partition_unawares_goes_on_from_the_others_stat
 
         await ours.assigned({0})
         await ours.take(0, before, chunks[before], lambda: None)
-        assert topics.calls[-1] == "state"
+        assert topics.calls[-2:] == ["state", "verify"]
         await decided(ours, chunks, range(before + 1, len(chunks)))
 
     asyncio.run(work())

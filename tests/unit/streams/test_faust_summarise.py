@@ -57,6 +57,9 @@ class MemoryTelemetry:
         self._there()
         self.windows.append(window)
 
+    async def verify(self) -> None:
+        self._there()
+
     async def bury(self, letter: DeadLetter) -> None:
         self._there()
         self.dead.append(letter)
