@@ -4,7 +4,7 @@ There is no half-read state: a broken manifest keeps the last good desired state
 caller says so. There is no default for a threshold.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -21,8 +21,19 @@ from actions.manifest_forms import (
     RolloutForm,
     VersionForm,
 )
-from wire.desired import Desired, Gate, Guardrail, Policy, Prices, Release, Rollout, Version
+from wire.desired import (
+    Desired,
+    Gate,
+    Guardrail,
+    Misfit,
+    Policy,
+    Prices,
+    Release,
+    Rollout,
+    Version,
+)
 from wire.errors import PermanentError
+from wire.known import vanished
 from wire.pb.registry import METRICS
 
 UNIT_METRICS: Final = (
@@ -35,7 +46,12 @@ UNIT_METRICS: Final = (
 )
 """Guardrail metrics that are taken once per installation, beside the registered ones."""
 _WEIGHT_SLACK: Final = 1e-9  # decimal weights that add up to 1 may miss it in binary
+_ALPHA_MIN: Final = 1e-12
+_WEIGHT_MIN: Final = 1e-9
+_MARGIN_MIN: Final = 1e-6
+_TIME_MS_MAX: Final = 253_402_300_799_000
 _AnyForm = TypeVar("_AnyForm", bound=Form)
+Trial = Callable[[Desired], Iterable[Misfit]]
 
 
 class BrokenManifestsError(PermanentError):
@@ -46,15 +62,28 @@ class BrokenManifestsError(PermanentError):
         self.mistakes = tuple(mistakes)
 
 
-def read_desired(contents: Mapping[str, bytes], *, commit: str, effective_ms: int = 0) -> Desired:
+def read_desired(
+    contents: Mapping[str, bytes],
+    *,
+    commit: str,
+    effective_ms: int = 0,
+    last: Desired | None = None,
+    unread: Collection[str] = (),
+    trial: Trial = lambda _: (),
+) -> Desired:
     """The desired state that `contents` (path -> bytes) of `commit` declare.
+
+    `last` is the state before: what held its releases, and cannot be read now, is a mistake.
+    `unread` are names of the commit that are no small regular files. `trial` says who could not
+    work under a state that is whole in itself.
 
     Raises
     ------
     BrokenManifestsError
         With every mistake found, in all files.
     """
-    documents, mistakes = read_documents(contents)
+    known = {release.path for release in last.releases} if last is not None else set()
+    documents, mistakes = read_documents(contents, known=known)
     reading = _Reading(mistakes)
     releases = tuple(reading.releases(documents))
     policy = reading.policy(documents)
@@ -63,12 +92,27 @@ def read_desired(contents: Mapping[str, bytes], *, commit: str, effective_ms: in
         mistakes.extend(_across(releases, policy))
     if mistakes or policy is None:
         raise BrokenManifestsError(mistakes)
-    return Desired(commit, releases, policy, prices, effective_ms)
+    desired = Desired(commit, releases, policy, prices, effective_ms)
+    files = {d.kind: d.file for d in documents}
+    refused = _lost(last, desired, {*contents, *unread} - {d.file for d in documents})
+    refused += [
+        Mistake(r.path or files.get(r.kind, r.kind), r.field, r.problem, r.accepted)
+        for r in trial(desired)
+    ]
+    if refused:
+        raise BrokenManifestsError(list(dict.fromkeys(refused)))
+    return desired
 
 
 def time_ms(text: str) -> int:
-    """Milliseconds since the epoch of an RFC 3339 time in UTC; ValueError if there is no such."""
-    return round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)
+    """Milliseconds since the epoch of an RFC 3339 time in UTC; ValueError if there is no such.
+
+    From 1970 to the last whole second of 9999: what is rounded up must still have a name.
+    """
+    at_ms = round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)
+    if not 0 <= at_ms <= _TIME_MS_MAX:
+        raise ValueError("not between 1970 and 9999")
+    return at_ms
 
 
 @dataclass(slots=True)
@@ -141,6 +185,7 @@ class _Reading:
             for i, (start, end) in enumerate(freezes)
             if end <= start
         )
+        self.mistakes.extend(_too_small(file, form))
         self.mistakes.extend(_guardrail_mistakes(file, form))
         return Policy(
             alpha=form.alpha,
@@ -201,8 +246,38 @@ class _Reading:
         try:
             return time_ms(text)
         except ValueError:
-            self.mistakes.append(Mistake(file, path, "no such time", "RFC 3339, UTC"))
+            self.mistakes.append(
+                Mistake(file, path, "no such time", "RFC 3339, UTC, from 1970 to 9999")
+            )
             return 0
+
+
+def _lost(last: Desired | None, now: Desired, without: Collection[str]) -> list[Mistake]:
+    """Releases that are gone although their files are there, `without` any manifest."""
+    return [
+        Mistake(
+            release.path,
+            "",
+            f"held the ModelRelease {release.name} and holds no manifest now",
+            "a manifest in a regular file, or no file of this name",
+        )
+        for release in (vanished(last, now) if last is not None else [])
+        if release.path in without
+    ]
+
+
+def _too_small(file: str, form: PolicyForm) -> Iterator[Mistake]:
+    """Above 0, and so small that the arithmetic of the evidence would lose it."""
+    found = {
+        "spec.alpha": (form.alpha, _ALPHA_MIN),
+        "spec.alphaMargin": (form.alpha_margin, _ALPHA_MIN),
+    }
+    for i, guardrail in enumerate(form.guardrails):
+        found[f"spec.guardrails[{i}].weight"] = (guardrail.weight, _WEIGHT_MIN)
+        found[f"spec.guardrails[{i}].margin"] = (guardrail.margin, _MARGIN_MIN)
+    for path, (value, least) in found.items():
+        if value < least:
+            yield Mistake(file, path, "too small", f"at least {least}")
 
 
 def _guardrail_mistakes(file: str, form: PolicyForm) -> Iterator[Mistake]:

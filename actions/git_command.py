@@ -4,14 +4,18 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from actions.git_words import shown_words
 from wire.errors import PermanentError, TransientError
 
-_OUTPUT_MAX: Final = 300  # characters of git's own words in an error's detail
+_LOOK_S: Final = 0.5
+"""How often a growing clone is weighed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,9 @@ class GitSettings:
     `folder` is ours alone and disposable: the remote is the ledger. `environment` is what git may
     see of the world (PATH, SSH_AUTH_SOCK, proxies). `authorization` is the value of an HTTP
     ``Authorization`` header; like credentials in `remote` it appears in no error and no argv.
+    `ca_file` (PEM) and `proxy` are for http(s) remotes; "" leaves them to `environment`.
+    `timeout_s` is for one command, `bytes_max` for what a clone may take of the disk. `is_shallow`:
+    the tip is enough, its history is not fetched.
     """
 
     remote: str
@@ -28,10 +35,14 @@ class GitSettings:
     folder: Path
     author_name: str = "Holdfast"
     author_email: str = "holdfast@localhost"
-    timeout_s: float = 60.0
+    timeout_s: float = 300.0
+    bytes_max: int = 4 << 30
+    is_shallow: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.defpath})
     ssh_command: str = "ssh -o BatchMode=yes"
     authorization: str = field(default="", repr=False)
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not self.remote or self.remote.startswith("-"):
@@ -83,34 +94,78 @@ class GitCommand:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
     ) -> Ended:
-        """How the command ended; TransientError ``git_timeout`` if it did not."""
-        with subprocess.Popen(
-            ["git", "--git-dir", str(self._bare), *argv],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**self._environment, **(environment or {})},
-            start_new_session=True,  # git's transports are children; a time-out must end them too
-        ) as git:
+        """How the command ended.
+
+        Raises
+        ------
+        TransientError
+            ``git_timeout``: it did not end; ``git_not_started``.
+        PermanentError
+            ``git_repository_too_large``: the clone grew beyond `bytes_max`.
+        """
+        try:
+            git = subprocess.Popen(
+                ["git", "--git-dir", str(self._bare), *argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**self._environment, **(environment or {})},
+                start_new_session=True,  # git's transports are children; they must end with it
+            )
+        except OSError as error:
+            raise TransientError("git_not_started", f"git: {error.strerror}") from error
+        with git:
             try:
-                out, err = git.communicate(stdin, timeout=self._settings.timeout_s)
-            except subprocess.TimeoutExpired:
-                os.killpg(git.pid, signal.SIGKILL)
-                git.communicate()
-                raise TransientError(
-                    "git_timeout", f"git {argv[0]} took over {self._settings.timeout_s:g} s"
-                ) from None
+                out, err = self._waited_for(git, argv[0], stdin)
             except BaseException:
                 os.killpg(git.pid, signal.SIGKILL)
+                git.communicate()
                 raise
-        return Ended(git.returncode, out, self._redacted(err.decode(errors="replace")))
+        return Ended(git.returncode, out, self._shown(err.decode(errors="replace")))
 
-    def _redacted(self, words: str) -> str:
-        words = re.sub(r"://[^/@\s]*@", "://***@", words)
-        for secret in (self._settings.authorization, self._settings.authorization.split(" ")[-1]):
-            if secret:
-                words = words.replace(secret, "***")
-        return " ".join(words.split())[:_OUTPUT_MAX]
+    def _waited_for(
+        self, git: subprocess.Popen[bytes], command: str, stdin: bytes
+    ) -> tuple[bytes, bytes]:
+        end_s = time.monotonic() + self._settings.timeout_s
+        weighed = command == "fetch"
+        given: bytes | None = stdin
+        while True:
+            left_s = end_s - time.monotonic()
+            try:
+                return git.communicate(given, max(min(left_s, _LOOK_S) if weighed else left_s, 0))
+            except subprocess.TimeoutExpired:
+                given = None  # it has been taken
+                if time.monotonic() >= end_s:
+                    limit = f"{self._settings.timeout_s:g} s"
+                    raise TransientError(
+                        "git_timeout", f"git {command} took over {limit}"
+                    ) from None
+                if weighed:
+                    self.weigh()
+
+    def weigh(self) -> None:
+        """Raise PermanentError ``git_repository_too_large`` if the clone takes too much disk."""
+        if folder_bytes(self._bare) > self._settings.bytes_max:
+            raise PermanentError(
+                "git_repository_too_large",
+                f"its clone takes more than {self._settings.bytes_max >> 20} MiB",
+                accepted="a repository of manifests alone, or a higher HOLDFAST_GITOPS_SIZE_MB",
+            )
+
+    def _shown(self, words: str) -> str:
+        s = self._settings
+        token = s.authorization.split(" ")[-1]
+        return shown_words(words, remote=s.remote, secrets=(s.authorization, token, s.proxy))
+
+
+def folder_bytes(folder: Path) -> int:
+    """What its files take; those that vanish meanwhile take nothing."""
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(f"{parent}/{name}").st_size
+    return total
 
 
 def _environment(settings: GitSettings) -> dict[str, str]:
@@ -125,6 +180,10 @@ def _environment(settings: GitSettings) -> dict[str, str]:
         "user.name": settings.author_name,
         "user.email": settings.author_email,
     }
+    if settings.ca_file:
+        config["http.sslCAInfo"] = settings.ca_file
+    if settings.proxy:
+        config["http.proxy"] = settings.proxy
     if settings.authorization:
         config["http.extraHeader"] = f"Authorization: {settings.authorization}"
     numbered = {"GIT_CONFIG_COUNT": str(len(config))}

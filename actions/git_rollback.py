@@ -4,6 +4,7 @@ Doing it twice does it once: the incident's trailer is looked for on the remote 
 and the same verdict on the same tip gives the same commit id.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ import numpy as np
 
 from actions.desired_files import time_ms
 from actions.evidence_text import one_line, statistic_lines, window_end_ms
+from actions.git_tree import TreeFile
 from actions.manifest_edit import Offer, find_offer, rfc3339, withdraw
-from actions.repository import Repository, TreeFile
+from actions.manifest_signs import could_hold, is_named_so
+from actions.repository import Repository
 from actions.results import ActionResult, State
+from actions.yaml_text import ALIASES_MAX, plain_values
 from analytics.types import Verdict
 from wire.errors import PermanentError, TransientError
 
+_log = logging.getLogger("holdfast.rollback")
 INCIDENT_TRAILER: Final = "Holdfast-Incident"
 TRIES_MAX: Final = 30
 PAUSE_S_MAX: Final = 0.005
@@ -61,34 +66,66 @@ class Rollback:
     def _perform(self, verdict: Verdict, path: str, hold_ms: int) -> ActionResult:
         for _ in range(self.tries_max):
             tip = self.repository.fetch()
-            known = self.repository.find_trailer(tip, INCIDENT_TRAILER, verdict.incident_id)
-            if known is not None:
+            known, doubted = self._ledger(tip, verdict, path)
+            if known:
                 return ActionResult(State.DONE, known, path, "the remote holds this rollback")
             found = self._find(tip, verdict, path)
             if found is None:
-                return ActionResult(State.SUPERSEDED, path=path, detail="the manifest is gone")
+                return self._without_manifest(tip, path)
             moved = superseded(found.offer, verdict)
             if moved:
                 return ActionResult(State.SUPERSEDED, path=found.file.path, detail=moved)
             commit = self._commit(tip, found, verdict, hold_ms)
             if self.repository.push(commit):
-                return ActionResult(State.DONE, commit, found.file.path)
+                return ActionResult(State.DONE, commit, found.file.path, doubted)
             self.sleep(PAUSE_S_MAX * float(self.rng.random()))
         raise TransientError("git_race_lost", f"{self.tries_max} pushes came second")
+
+    def _without_manifest(self, tip: str, path: str) -> ActionResult:
+        """Gone is gone; what is there and cannot be read may be mended."""
+        here = [file for file in self.repository.tree(tip) if file.path == path]
+        for content in self.repository.read(here).values():
+            try:
+                plain_values(content, aliases_max=ALIASES_MAX)
+            except PermanentError as error:
+                raise TransientError("manifest_unreadable", f"{path}: {error.detail}") from error
+        return ActionResult(State.SUPERSEDED, path=path, detail="the manifest is gone")
+
+    def _ledger(self, tip: str, verdict: Verdict, path: str) -> tuple[str, str]:
+        """The commit that is this rollback, or ""; and what was not believed.
+
+        Anybody's commit can carry a trailer: a merged branch brings its messages along. A rollback
+        is a commit of ours whose tree has the candidate withdrawn.
+        """
+        doubted = ""
+        found = self.repository.find_trailer(tip, INCIDENT_TRAILER, verdict.incident_id)
+        for trailer in found:
+            if trailer.is_ours and self._withdraws(trailer.commit, verdict, path):
+                return trailer.commit, ""
+            doubted = doubted or f"{trailer.commit} says that it is this rollback, and is not"
+            said = {"commit": trailer.commit, "incident_id": verdict.incident_id}
+            _log.error("rollback_trailer_forged", extra={**said, "is_ours": trailer.is_ours})
+        return "", doubted
+
+    def _withdraws(self, commit: str, verdict: Verdict, path: str) -> bool:
+        found = self._find(commit, verdict, path)
+        if found is None:
+            return False
+        offer = found.offer
+        judged = (offer.rollout_id, offer.candidate)
+        is_same = judged == (verdict.rollout_id, verdict.candidate_version)
+        return is_same and (offer.share == 0 or _hold_ms(offer) >= window_end_ms(verdict))
 
     def _find(self, tip: str, verdict: Verdict, path: str) -> _Found | None:
         """The model's manifest: at its known path, else anywhere among the manifests."""
         files = self.repository.tree(tip)
         known = [f for f in files if f.path == path]
-        others = [f for f in files if f.path != path and f.path.endswith((".yaml", ".yml"))]
+        others = [f for f in files if f.path != path and is_named_so(f.path)]
         for candidates in (known, others):
             contents = self.repository.read(candidates)
             for file in candidates:
                 content = contents[file.path]
-                if verdict.model_id.encode() not in content or b"ModelRelease" not in content:
-                    continue
-                app, model = verdict.app_id, verdict.model_id
-                offer = find_offer(content, app_id=app, model_id=model)
+                offer = _offer(content, verdict)
                 if offer is not None:
                     return _Found(file, content, offer)
         return None
@@ -96,7 +133,9 @@ class Rollback:
     def _commit(self, tip: str, found: _Found, verdict: Verdict, hold_ms: int) -> str:
         offer = found.offer
         hold_until_ms = max(window_end_ms(verdict) + hold_ms, _hold_ms(offer))
-        edited = withdraw(found.content, offer.document, hold_until_ms=hold_until_ms)
+        edited = withdraw(
+            found.content, offer.document, hold_until_ms=hold_until_ms, place=offer.place
+        )
         return self.repository.commit_file(
             tip,
             found.file,
@@ -104,6 +143,16 @@ class Rollback:
             message=message(verdict, stable=offer.stable, hold_until_ms=hold_until_ms),
             when_s=window_end_ms(verdict) // 1000,
         )
+
+
+def _offer(content: bytes, verdict: Verdict) -> Offer | None:
+    """The model's manifest in a file, if it can be read and holds it."""
+    if not could_hold(content):
+        return None
+    try:
+        return find_offer(content, app_id=verdict.app_id, model_id=verdict.model_id)
+    except PermanentError:
+        return None
 
 
 def superseded(offer: Offer, verdict: Verdict) -> str:

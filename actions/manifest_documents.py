@@ -1,13 +1,14 @@
 """Files of the repository -> the manifests in them, or every mistake with its place.
 
-A file counts if it has a line ``apiVersion: holdfast.dev/...``; whatever else the repository holds
-is none of our business and is not parsed.
+What is written for Holdfast is read or is a mistake, in whatever form of YAML or JSON it stands: a
+manifest that is not recognised would be a release that vanishes. Whatever else the repository
+holds is none of our business, and need not even be YAML (templates are not).
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,13 +19,18 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
+from actions.manifest_edit import withdraw
+from actions.manifest_objects import Placed, objects_of
+from actions.manifest_signs import could_hold, is_meant, is_named_so, says_meant
 from actions.yaml_text import ALIASES_MAX, plain_values
 from wire.errors import PermanentError
 
 API_VERSION: Final = "holdfast.dev/v1"
 SCHEMAS: Final = {"ModelRelease": "model_release", "Policy": "policy", "RateCard": "rate_card"}
 FILE_BYTES_MAX: Final = 256 << 10
-_OURS: Final = re.compile(rb"""apiVersion["']?[ \t]*:[ \t]*["']?holdfast\.dev/""")
+BYTES_MAX: Final = 8 << 20
+"""Of all files that could hold manifests, together."""
+_HOLD_MS: Final = 253_402_300_799_000  # the last second of the year 9999: the longest hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,27 @@ class Document:
     spec: Mapping[str, object]
 
 
-def read_documents(contents: Mapping[str, bytes]) -> tuple[list[Document], list[Mistake]]:
-    """The manifests of all files, by file name; with every mistake of the broken ones."""
+def read_documents(
+    contents: Mapping[str, bytes], *, known: Collection[str] = ()
+) -> tuple[list[Document], list[Mistake]]:
+    """The manifests of all files, by file name; with every mistake of the broken ones.
+
+    `known` are files that held manifests before: what cannot be read in them is a mistake, whatever
+    it looks like.
+    """
     found: list[Document] = []
     mistakes: list[Mistake] = []
+    left = BYTES_MAX
     for file in sorted(contents):
-        if not file.endswith((".yaml", ".yml")) or not _OURS.search(contents[file]):
+        content = contents[file]
+        if not is_named_so(file) or not (file in known or could_hold(content)):
             continue
-        for outcome in _read(file, contents[file]):
+        left -= len(content)
+        if left < 0:
+            most = f"at most {BYTES_MAX} bytes in all files"
+            mistakes.append(Mistake(file, "", "too many bytes of manifests", most))
+            break
+        for outcome in _read(file, content, is_known=file in known):
             if isinstance(outcome, Document):
                 found.append(outcome)
             else:
@@ -66,18 +85,24 @@ def read_documents(contents: Mapping[str, bytes]) -> tuple[list[Document], list[
     return found, list(dict.fromkeys(mistakes))
 
 
-def _read(file: str, content: bytes) -> Iterator[Document | Mistake]:
+def _read(file: str, content: bytes, *, is_known: bool) -> Iterator[Document | Mistake]:
+    must_be_read = is_known or says_meant(content)
     if len(content) > FILE_BYTES_MAX:
-        yield Mistake(file, "", "the file is too large", f"at most {FILE_BYTES_MAX} bytes")
+        if must_be_read:
+            yield Mistake(file, "", "the file is too large", f"at most {FILE_BYTES_MAX} bytes")
         return
     try:
         values = plain_values(content, aliases_max=ALIASES_MAX)
     except PermanentError as error:
-        yield Mistake(file, "", f"not readable YAML ({error.detail})", "YAML 1.2, UTF-8")
+        if must_be_read:
+            yield Mistake(file, "", f"not readable YAML ({error.detail})", "YAML 1.2, UTF-8")
         return
-    for value in values:
-        if isinstance(value, dict) and str(value.get("apiVersion")).startswith("holdfast.dev/"):
-            yield from _document(file, value)
+    for placed in objects_of(values):
+        if is_meant(placed.value):
+            for outcome in _document(file, placed.value):
+                yield outcome
+                if isinstance(outcome, Document):
+                    yield from _uneditable(outcome, content, placed)
 
 
 def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistake]:
@@ -93,6 +118,21 @@ def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistak
         yield from mistakes
         return
     yield Document(file, kind, str(metadata["name"]), spec)
+
+
+def _uneditable(document: Document, content: bytes, placed: Placed) -> Iterator[Mistake]:
+    """A rollback that could not be written is found before it is needed."""
+    if document.kind != "ModelRelease" or "rollout" not in document.spec:
+        return
+    try:
+        withdraw(content, placed.document, hold_until_ms=_HOLD_MS, place=placed.place)
+    except PermanentError as error:
+        yield Mistake(
+            document.file,
+            "spec.rollout.share",
+            f"a rollback could not edit this ({error.detail})",
+            "a plain number on a line of its own, or in a flow mapping; no alias, anchor or tag",
+        )
 
 
 def _not_finite(file: str, path: str, value: object) -> Iterator[Mistake]:

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from actions.yaml_text import ALIASES_MAX, Plain, Span, Step, find_scalar, plain_values, spelled
+from actions.manifest_objects import objects_of
+from actions.yaml_text import (
+    ALIASES_MAX,
+    Span,
+    Step,
+    bytes_of,
+    find_scalar,
+    plain_values,
+    spelled,
+    text_of,
+)
+from actions.yaml_values import Plain
 from wire.errors import PermanentError
 
 SHARE: Final = ("spec", "rollout", "share")
@@ -19,6 +30,7 @@ class Offer:
     """What a ModelRelease manifest offers now; `candidate` is "" if it offers none."""
 
     document: int
+    place: tuple[Step, ...]  # of the object in its document
     rollout_id: str
     candidate: str
     stable: str
@@ -34,16 +46,17 @@ def find_offer(content: bytes, *, app_id: str, model_id: str) -> Offer | None:
     PermanentError
         ``yaml_unreadable``.
     """
-    for i, document in enumerate(plain_values(content, aliases_max=ALIASES_MAX)):
-        spec = _at(document, "spec")
-        if _at(document, "kind") != "ModelRelease":
+    for placed in objects_of(plain_values(content, aliases_max=ALIASES_MAX)):
+        spec = placed.value.get("spec")
+        if placed.value.get("kind") != "ModelRelease":
             continue
         if (_at(spec, "appId"), _at(spec, "modelId")) != (app_id, model_id):
             continue
         rollout = _at(spec, "rollout")
         share = _at(rollout, "share")
         return Offer(
-            document=i,
+            document=placed.document,
+            place=placed.place,
             rollout_id=str(_at(rollout, "id") or ""),
             candidate=str(_at(_at(spec, "candidate"), "version") or ""),
             stable=str(_at(_at(spec, "stable"), "version") or ""),
@@ -53,8 +66,12 @@ def find_offer(content: bytes, *, app_id: str, model_id: str) -> Offer | None:
     return None
 
 
-def withdraw(content: bytes, document: int, *, hold_until_ms: int) -> bytes:
+def withdraw(
+    content: bytes, document: int, *, hold_until_ms: int, place: tuple[Step, ...] = ()
+) -> bytes:
     """The file with the rollout's share 0 and a hold: one changed line, and one more or changed.
+
+    `place` is where the manifest stands in its document.
 
     Raises
     ------
@@ -62,10 +79,10 @@ def withdraw(content: bytes, document: int, *, hold_until_ms: int) -> bytes:
         ``scalar_not_editable``, ``edit_not_exact`` or ``yaml_unreadable``.
     """
     hold = rfc3339(hold_until_ms)
-    edited = set_scalar(content, document, SHARE, 0)
-    if find_scalar(edited.decode(), document, HOLD_UNTIL) is None:
-        return _insert_hold(edited, document, hold)
-    return set_scalar(edited, document, HOLD_UNTIL, hold)
+    edited = set_scalar(content, document, (*place, *SHARE), 0)
+    if find_scalar(text_of(edited), document, (*place, *HOLD_UNTIL)) is None:
+        return _insert_hold(edited, document, place, hold)
+    return set_scalar(edited, document, (*place, *HOLD_UNTIL), hold)
 
 
 def rfc3339(ms: int) -> str:
@@ -84,29 +101,29 @@ def set_scalar(content: bytes, document: int, path: Sequence[Step], value: str |
         shows another change than the one meant; ``yaml_unreadable``.
     """
     before = plain_values(content)
-    text = content.decode()
+    text = text_of(content)
     span = find_scalar(text, document, path)
     if span is None:
         raise PermanentError("scalar_absent", f"there is no {_dotted(path)}")
     style = span.style or ('"' if span.is_empty else "")
     new = (" " if span.is_empty else "") + spelled(value, style)
-    edited = (text[: span.start] + new + text[span.end :]).encode()
+    edited = bytes_of(text[: span.start] + new + text[span.end :], content)
     expected = list(before)
     expected[document] = _replaced(before[document], path, value)
     _prove(edited, expected, path)
     return edited
 
 
-def _insert_hold(content: bytes, document: int, hold: str) -> bytes:
+def _insert_hold(content: bytes, document: int, place: tuple[Step, ...], hold: str) -> bytes:
     before = plain_values(content)
-    text = content.decode()
-    share = find_scalar(text, document, SHARE)
+    text = text_of(content)
+    share = find_scalar(text, document, (*place, *SHARE))
     if share is None:
         raise PermanentError("scalar_absent", f"there is no {_dotted(SHARE)}")
     at, inserted = _hold_line(text, share, hold)
-    edited = (text[:at] + inserted + text[at:]).encode()
+    edited = bytes_of(text[:at] + inserted + text[at:], content)
     expected = list(before)
-    expected[document] = _replaced(before[document], HOLD_UNTIL, hold)
+    expected[document] = _replaced(before[document], (*place, *HOLD_UNTIL), hold)
     _prove(edited, expected, HOLD_UNTIL)
     return edited
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from actions.evidence_text import effect, margin, one_line, strata
 from actions.results import ActionResult, State
-from analytics.types import Verdict, VerdictKind
+from analytics.types import Outcome, Verdict, VerdictKind
 
 HEADER_MAX: Final = 150  # Slack's limits, characters
 SECTION_MAX: Final = 3000
@@ -63,6 +64,9 @@ def alert_message(verdict: Verdict) -> bytes:
         VerdictKind.RELEASE: f"No verdict: {name} {verdict.candidate_version}",
     }
     facts = [("What", a.reason or a.metric), ("How bad", effect(a)), ("Windows", str(a.windows))]
+    if verdict.outcome is Outcome.ERROR:
+        facts = [("What", a.reason), ("In force", "the last good state")]
+        return _message("A desired state is ignored", facts, [], "holdfast")
     if a.log_threshold_equal:
         sure = f"ln E {a.log_e_equal_sup:.1f} of {a.log_threshold_equal:.1f}"
         facts.append(("How sure", sure))
@@ -71,6 +75,24 @@ def alert_message(verdict: Verdict) -> bytes:
     if verdict.kind is VerdictKind.RECOVERY:
         facts = facts[:1]
     return _message(titles[verdict.kind], facts, [], _context(verdict))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people should know and that no verdict says. `code` is a stable word.
+
+    `key` tells one occurrence from the next: equal ones are told once.
+    """
+
+    code: str
+    key: str
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def notice_message(notice: Notice) -> bytes:
+    """A notice for people."""
+    return _message(notice.title, notice.facts, [], f"holdfast · {notice.code}")
 
 
 def broken_message(commit: str, mistakes: Sequence[str]) -> bytes:

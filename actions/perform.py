@@ -14,7 +14,13 @@ import msgspec
 
 from actions.desired_files import BrokenManifestsError
 from actions.gate import Allowed, DryRun, Held, decide
-from actions.messages import alert_message, broken_message, rollback_message
+from actions.messages import (
+    Notice,
+    alert_message,
+    broken_message,
+    notice_message,
+    rollback_message,
+)
 from actions.outbox import Action, Effect, Entry, Outbox
 from actions.ports import Committer, Messenger
 from actions.results import ActionResult, State
@@ -50,6 +56,14 @@ class Performer:
         mistakes = [str(m) for m in error.mistakes]
         incident = hashlib.sha256("\n".join(mistakes).encode()).hexdigest()[:16]
         effect = Effect(incident, Action.SLACK, broken_message(commit, mistakes), "broken")
+        if self.messenger is not None:
+            self.outbox.queue([effect], now_ms=now_ms)
+
+    def report(self, notice: Notice, *, now_ms: int) -> None:
+        """Tell people, once per `notice.key`."""
+        key = f"{notice.code}|{notice.key}"
+        incident = hashlib.sha256(key.encode(errors="replace")).hexdigest()[:16]
+        effect = Effect(incident, Action.SLACK, notice_message(notice), notice.code)
         if self.messenger is not None:
             self.outbox.queue([effect], now_ms=now_ms)
 

@@ -1,7 +1,7 @@
 """The GitOps repository through plumbing: a bare clone, no work tree, nothing kept but objects.
 
 ``init --bare`` with ``refs/remotes/origin/*``, not ``--mirror``: a mirror refuses refspec pushes
-and prunes local refs.
+and prunes local refs. The clone is disposable: whatever is wrong with it, it is made anew.
 """
 
 import re
@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions.git_command import Ended, GitCommand, GitSettings
+from actions.git_tree import TreeEntry, TreeFile, entries_of, parsed_batch
+from actions.git_words import shown_address
+from actions.manifest_signs import is_named_so
 from wire.errors import PermanentError, TransientError
 
 FILE_BYTES_MAX: Final = 4 << 20
 """Larger files of the repository are not read; no manifest is that large."""
+MANIFEST_BYTES_MAX: Final = 64 << 20
+"""Of all files that are named as manifests are."""
 _SHA: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _LOST_RACE: Final = re.compile(
     r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to (update|lock)|incorrect old"
@@ -24,15 +29,33 @@ _REFUSED: Final = re.compile(
     r"hook declined|protected branch|prohibited|GH0\d\d|not allowed to push"
 )
 _DENIED: Final = re.compile(r"Authentication failed|Permission denied|could not read Username|403")
+_REMOTE_FAULT: Final = re.compile(
+    r"couldn't find remote ref|Authentication failed|Permission denied|could not read Username"
+    r"|early EOF|RPC failed|hung up|disconnect|timed out|reset by peer|resolve host"
+    r"|unable to access"
+)
+_OTHER_FORMAT: Final = re.compile(r"mismatched algorithms|object format")
+_NO_SHALLOW: Final = re.compile(r"shallow capabilities|does not support shallow|--depth")
+_DISK_FULL: Final = re.compile(r"No space left on device|Disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True)
-class TreeFile:
-    """A regular file of a commit."""
+class Seen:
+    """What a commit holds under names of manifests.
 
-    path: str
-    mode: str
-    blob: str
+    `unread` are links, submodules and files that are too large.
+    """
+
+    contents: dict[str, bytes]
+    unread: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TrailerCommit:
+    """A commit with a trailer that was looked for; `is_ours`: author and committer are we."""
+
+    commit: str
+    is_ours: bool
 
 
 class Repository:
@@ -43,88 +66,155 @@ class Repository:
         self._bare = settings.folder / "repository.git"
         self._git = GitCommand(settings, self._bare)
         self._branch = f"refs/heads/{settings.branch}"
-        self._tracking = f"refs/remotes/origin/{settings.branch}"
+        self._tip = f"refs/remotes/origin/{settings.branch}"
+        self._is_shallow = settings.is_shallow
+        self._is_suspect = False  # a command on the clone alone has failed
+
+    @property
+    def address(self) -> str:
+        """The remote's address, without secrets."""
+        return shown_address(self.settings.remote)
 
     def fetch(self) -> str:
-        """The branch's tip on the remote, with all its history here.
+        """The branch's tip on the remote, with its history here unless the settings say shallow.
 
-        A clone that a crash left locked or broken is thrown away and made anew, once.
+        A clone that is locked, broken or of another object format is thrown away and made anew.
 
         Raises
         ------
         TransientError
-            ``git_unreachable``, ``git_access_denied``, ``git_timeout``.
+            ``git_unreachable``, ``git_access_denied``, ``git_timeout``, ``git_disk_full``.
         PermanentError
-            ``git_branch_missing``.
+            ``git_branch_missing``, ``git_repository_too_large``.
         """
-        if not self._bare.is_dir():
+        try:
+            return self._fetch()
+        except OSError as error:
+            raise TransientError("git_folder_unusable", str(error.strerror)) from error
+        finally:
+            self._sweep()
+
+    def _fetch(self) -> str:
+        if self._is_suspect or not self._bare.is_dir():
             self._make_clone()
+        self._sweep()
         ended = self._try_fetch()
-        if ended.code and self._is_broken():
-            shutil.rmtree(self._bare)
+        if ended.code and self._is_shallow and _NO_SHALLOW.search(ended.stderr):
+            self._is_shallow = False
+            ended = self._try_fetch()
+        if ended.code and _OTHER_FORMAT.search(ended.stderr):
+            self._make_clone(self._other_format())
+            ended = self._try_fetch()
+        if ended.code and self._is_broken(ended):
             self._make_clone()
             ended = self._try_fetch()
         if ended.code:
             raise self._fetch_error(ended)
-        return self._git.run(["rev-parse", "--verify", self._tracking]).decode().strip()
+        self._git.weigh()
+        return self._local(["rev-parse", "--verify", f"{self._tip}^{{commit}}"]).decode().strip()
 
-    def _make_clone(self) -> None:
+    def _make_clone(self, object_format: str = "sha1") -> None:
+        shutil.rmtree(self._bare, ignore_errors=True)
         self.settings.folder.mkdir(parents=True, exist_ok=True)
-        self._git.run(["init", "--quiet", "--bare", "--template="])
+        argv = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}"]
+        self._git.run(argv)
+        self._is_suspect = False
+
+    def _other_format(self) -> str:
+        ended = self._git.try_run(["rev-parse", "--show-object-format"])
+        return "sha256" if ended.stdout.strip() == b"sha1" else "sha1"
 
     def _try_fetch(self) -> Ended:
-        refspec = f"+{self._branch}:{self._tracking}"
-        return self._git.try_run(["fetch", "--quiet", "--no-tags", "--force", "origin", refspec])
+        argv = ["fetch", "--quiet", "--no-tags", "--force", "--no-recurse-submodules"]
+        argv += ["--depth=1"] if self._is_shallow else []
+        return self._git.try_run([*argv, "origin", f"+{self._branch}:{self._tip}"])
 
-    def _is_broken(self) -> bool:
+    def _sweep(self) -> None:
+        """Remove what a fetch that was cut short has left; each try would leave more."""
+        objects = self._bare / "objects"
+        for pattern in ("pack/tmp_*", "pack/.tmp-*", "*/tmp_obj_*", "tmp_objdir-*"):
+            for left in objects.glob(pattern):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
+
+    def _is_broken(self, ended: Ended) -> bool:
+        """Whether the clone is at fault that a fetch ended so."""
         if any(self._bare.rglob("*.lock")):  # ours alone, so a lock is a crash's
             return True
         if self._git.try_run(["rev-parse", "--git-dir"]).code:
             return True
-        known = self._git.try_run(["rev-parse", "--verify", "--quiet", self._tracking])
-        if known.code:
-            return False
-        return self._git.try_run(["rev-list", "--objects", "-n", "1", self._tracking]).code != 0
+        known = self._git.try_run(["rev-parse", "--verify", "--quiet", self._tip])
+        argv = ["rev-list", "--objects", "-n", "1", self._tip]
+        if not known.code and self._git.try_run(argv).code:
+            return True
+        # with nothing else to blame: the remote answers, so the fetch should have worked
+        return not _REMOTE_FAULT.search(ended.stderr) and self._answers()
+
+    def _answers(self) -> bool:
+        return self._git.try_run(["ls-remote", "--exit-code", "origin", self._branch]).code == 0
 
     def _fetch_error(self, ended: Ended) -> PermanentError | TransientError:
         if "couldn't find remote ref" in ended.stderr:
             return PermanentError(
                 "git_branch_missing",
-                f"the remote has no branch {self.settings.branch}",
+                f"{self.address} has no branch {self.settings.branch}",
                 accepted="a branch with at least one commit",
             )
+        if _DISK_FULL.search(ended.stderr):
+            return TransientError("git_disk_full", ended.stderr, retry_after_s=60)
         if _DENIED.search(ended.stderr):
             return TransientError("git_access_denied", ended.stderr, retry_after_s=60)
         return TransientError("git_unreachable", ended.stderr, retry_after_s=5)
 
+    def _local(self, argv: Sequence[str], *, stdin: bytes = b"") -> bytes:
+        try:
+            return self._git.run(argv, stdin=stdin)
+        except TransientError:
+            self._is_suspect = True
+            raise
+
+    def entries(self, commit: str) -> list[TreeEntry]:
+        """Everything in the commit that is no folder."""
+        argv = ["ls-tree", "-r", "-z", "-l", "--full-tree", _sha(commit)]
+        return entries_of(self._local(argv))
+
     def tree(self, commit: str) -> list[TreeFile]:
         """Regular files of the commit (no links, no submodules), small enough to be read."""
-        listed = self._git.run(["ls-tree", "-r", "-z", "-l", "--full-tree", _sha(commit)])
-        files = []
-        for entry in listed.split(b"\0")[:-1]:
-            described, path = entry.split(b"\t", 1)
-            mode, kind, blob, size = described.decode().split()
-            if kind == "blob" and mode.startswith("100") and int(size) <= FILE_BYTES_MAX:
-                files.append(TreeFile(path.decode(errors="surrogateescape"), mode, blob))
-        return files
+        found = (entry.file for entry in self.entries(commit) if entry.size <= FILE_BYTES_MAX)
+        return [file for file in found if file is not None]
 
     def read(self, files: Sequence[TreeFile]) -> dict[str, bytes]:
-        """Contents by path."""
+        """Contents by path. TransientError ``git_object_missing``: the clone is damaged."""
         asked = "".join(f"{file.blob}\n" for file in files).encode()
-        answer = self._git.run(["cat-file", "--batch"], stdin=asked)
-        contents: dict[str, bytes] = {}
-        at = 0
-        for file in files:
-            head = answer.index(b"\n", at)
-            size = int(answer[at:head].split()[2])
-            contents[file.path] = answer[head + 1 : head + 1 + size]
-            at = head + 1 + size + 1
-        return contents
+        answer = self._local(["cat-file", "--batch"], stdin=asked)
+        try:
+            return dict(zip((f.path for f in files), parsed_batch(answer), strict=True))
+        except (LookupError, ValueError) as error:
+            self._is_suspect = True
+            raise TransientError("git_object_missing", "the clone is made anew") from error
 
     def manifests(self, commit: str) -> dict[str, bytes]:
-        """Every YAML file of the commit: what `desired_files.read_desired` takes."""
-        files = [f for f in self.tree(commit) if f.path.endswith((".yaml", ".yml"))]
-        return self.read(files)
+        """Every YAML or JSON file of the commit: what `desired_files.read_desired` takes."""
+        return self.see(commit).contents
+
+    def see(self, commit: str) -> Seen:
+        """What the commit holds under names of manifests.
+
+        Raises PermanentError ``git_manifests_too_large``.
+        """
+        named = [entry for entry in self.entries(commit) if is_named_so(entry.path)]
+        small = [e for e in named if e.file is not None and e.size <= FILE_BYTES_MAX]
+        if sum(e.size for e in small) > MANIFEST_BYTES_MAX:
+            raise PermanentError(
+                "git_manifests_too_large",
+                "all YAML and JSON files together are too large to be read",
+                accepted=f"at most {MANIFEST_BYTES_MAX} bytes",
+            )
+        files = [e.file for e in small if e.file is not None]
+        read = {file.path for file in files}
+        return Seen(self.read(files), frozenset(e.path for e in named if e.path not in read))
 
     def commit_file(
         self, tip: str, file: TreeFile, content: bytes, *, message: str, when_s: int
@@ -135,8 +225,7 @@ class Repository:
         with tempfile.TemporaryDirectory(dir=self._bare) as folder:
             index = {"GIT_INDEX_FILE": f"{folder}/index"}
             self._git.run(["read-tree", _sha(tip)], environment=index)
-            path = file.path.encode(errors="surrogateescape")
-            entry = f"{file.mode} {blob}\t".encode() + path + b"\0"
+            entry = f"{file.mode} {blob}\t".encode() + file.name + b"\0"
             self._git.run(["update-index", "-z", "--index-info"], stdin=entry, environment=index)
             tree = self._git.run(["write-tree"], environment=index).decode().strip()
         date = f"{when_s} +0000"
@@ -160,7 +249,7 @@ class Repository:
         refspec = f"{_sha(commit)}:{self._branch}"
         ended = self._git.try_run(["push", "--porcelain", "--no-verify", "origin", refspec])
         if ended.code == 0:
-            self._git.try_run(["update-ref", self._tracking, commit])
+            self._git.try_run(["update-ref", self._tip, commit])
             return True
         words = ended.stdout.decode(errors="replace") + ended.stderr
         if _REFUSED.search(words):
@@ -171,22 +260,28 @@ class Repository:
             raise TransientError("git_access_denied", ended.stderr, retry_after_s=60)
         raise TransientError("git_unreachable", ended.stderr, retry_after_s=5)
 
-    def find_trailer(self, tip: str, key: str, value: str) -> str | None:
-        """The newest commit in the tip's history with the trailer ``key: value``."""
-        listed = self._git.run(
+    def find_trailer(self, tip: str, key: str, value: str) -> list[TrailerCommit]:
+        """Commits in the tip's history with the trailer ``key: value``, newest first."""
+        trailers = f"%(trailers:key={key},valueonly,unfold,separator=%x1f)"
+        people = "%an%x1f%ae%x1f%cn%x1f%ce"
+        listed = self._local(
             [
                 "log",
+                "-z",
                 "--fixed-strings",
                 f"--grep={key}: {value}",
-                f"--format=%H%x00%(trailers:key={key},valueonly,separator=%x00)",
+                f"--format=%H%x1e{people}%x1e{trailers}",
                 _sha(tip),
             ]
         )
-        for line in listed.decode(errors="replace").splitlines():
-            commit, *values = line.split("\0")
-            if value in (v.strip() for v in values):
-                return commit
-        return None
+        us = "\x1f".join([self.settings.author_name, self.settings.author_email] * 2)
+        found = []
+        for record in listed.decode(errors="replace").split("\0"):
+            commit, _, rest = record.partition("\x1e")
+            who, _, values = rest.partition("\x1e")
+            if value in (v.strip() for v in values.split("\x1f")):
+                found.append(TrailerCommit(commit.strip(), who == us))
+        return found
 
 
 def _sha(commit: str) -> str:

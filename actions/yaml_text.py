@@ -1,7 +1,7 @@
 """YAML as text: the plain values of a file, and the span of one scalar in it.
 
-Values come from ruamel's safe loader, spans from its events: its composed nodes give an alias the
-span of its anchor, which would splice into another place.
+Both come from libyaml's events, one by one, so that a file that would cost more than linear time is
+left before it does. JSON is read the same way. Scalars mean what YAML 1.2 says they mean.
 """
 
 import json
@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import (
+import yaml
+from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
     Event,
@@ -23,28 +21,27 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
-from ruamel.yaml.nodes import ScalarNode
 
+from actions.yaml_values import Budget, Plain, values_of
 from wire.errors import PermanentError
 
 ALIASES_MAX: Final = 20
 """Nested aliases multiply ("billion laughs"); 20 cannot make more than about 1,500 copies."""
-DEPTH_MAX: Final = 50
-"""ruamel's scanner is quadratic in depth: 5,000 open brackets took 9 s."""
 Step = str | int
-Plain = object
-"""A dict, a list or a scalar, as the safe loader makes them."""
+_BOM: Final = "\ufeff"
 
 
-class _Constructor(SafeConstructor):
-    """Times stay text: the manifests say what they mean by them."""
+def text_of(content: bytes) -> str:
+    """The text of a file; PermanentError ``yaml_unreadable`` if it is not UTF-8."""
+    try:
+        return content.decode().removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        raise PermanentError("yaml_unreadable", "not UTF-8") from error
 
 
-def _text(_: SafeConstructor, node: ScalarNode) -> str:
-    return str(node.value)
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _text)
+def bytes_of(text: str, like: bytes) -> bytes:
+    """The inverse of `text_of`; with a byte order mark if `like` has one."""
+    return (_BOM + text if like.startswith(_BOM.encode()) else text).encode()
 
 
 def plain_values(content: bytes, *, aliases_max: int | None = None) -> list[Plain]:
@@ -53,37 +50,24 @@ def plain_values(content: bytes, *, aliases_max: int | None = None) -> list[Plai
     Raises
     ------
     PermanentError
-        ``yaml_unreadable``: with the line; given `aliases_max`, also too many aliases or levels.
+        ``yaml_unreadable``: with the line; also too many nodes, levels or (given `aliases_max`)
+        aliases. The words hold nothing of the file but its line numbers.
     """
     try:
-        text = content.decode()
-        if aliases_max is not None:
-            _check_shape(text, aliases_max)
-        yaml = YAML(typ="safe", pure=True)
-        yaml.Constructor = _Constructor
-        return list(yaml.load_all(text))
-    except (YAMLError, ValueError, RecursionError, TypeError) as error:  # TypeError: odd keys
+        return list(values_of(_events(text_of(content)), Budget(aliases_max=aliases_max)))
+    except (yaml.YAMLError, ValueError) as error:
         raise PermanentError("yaml_unreadable", _where(error)) from error
 
 
-def _check_shape(text: str, aliases_max: int) -> None:
-    """Refuse what would cost the loader more than linear time. Events come one by one."""
-    depth = aliases = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        if isinstance(event, MappingStartEvent | SequenceStartEvent):
-            depth += 1
-        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
-            depth -= 1
-        aliases += isinstance(event, AliasEvent)
-        if aliases > aliases_max:
-            raise PermanentError("yaml_unreadable", f"more than {aliases_max} aliases")
-        if depth > DEPTH_MAX:
-            raise PermanentError("yaml_unreadable", f"nested deeper than {DEPTH_MAX} levels")
+def _events(text: str) -> Iterator[Event]:
+    return yaml.parse(text, Loader=yaml.CSafeLoader)
 
 
 def _where(error: Exception) -> str:
+    """Line and problem. A problem of libyaml quotes no text, but a tag or an anchor; so cut."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or type(error).__name__
+    problem = re.sub(r"""["'`].*""", "...", str(problem))
     return f"line {mark.line + 1}: {problem}" if mark else str(problem)
 
 
@@ -116,13 +100,13 @@ def find_scalar(text: str, document: int, path: Sequence[Step]) -> Span | None:
         not a scalar; ``yaml_unreadable``.
     """
     try:
-        events = YAML(typ="safe", pure=True).parse(text)
+        events = _events(text)
         for _ in range(document + 1):
             for event in events:
                 if isinstance(event, DocumentStartEvent):
                     break
         return _descend(text, events, next(events), path, None, in_flow=False)
-    except (YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise PermanentError("yaml_unreadable", _where(error)) from error
 
 
@@ -176,19 +160,27 @@ def _span(text: str, event: Event, key: ScalarEvent | None, *, in_flow: bool) ->
         raise PermanentError(_REFUSED, "the value is not a scalar")
     if event.anchor is not None or event.tag is not None:
         raise PermanentError(_REFUSED, "the value has an anchor or a tag")
-    start, end = event.start_mark.index, event.end_mark.index
-    key_start = key.start_mark.index if key is not None else start
+    start, end = _marks(event)
+    key_start, key_end = _marks(key) if key is not None else (start, end)
     is_empty = start == end
-    if is_empty:  # ruamel places an empty scalar at the next token
+    if is_empty:  # libyaml places an empty scalar at the next token
         if key is None:
             raise PermanentError(_REFUSED, "an empty item of a sequence")
-        colon = re.compile(r"[ \t]*:").match(text, key.end_mark.index)
+        colon = re.compile(r"[ \t]*:").match(text, key_end)
         if colon is None:
             raise PermanentError(_REFUSED, "an empty value away from its key")
         start = end = colon.end()
     if event.style in ("|", ">") or "\n" in text[start:end]:
         raise PermanentError(_REFUSED, "the value has several lines")
     return Span(start, end, event.style or "", key_start, in_flow, is_empty)
+
+
+def _marks(event: Event) -> tuple[int, int]:
+    """Characters before its start and its end."""
+    start, end = event.start_mark, event.end_mark
+    assert start is not None, "libyaml marks every event"  # noqa: S101
+    assert end is not None, "libyaml marks every event"  # noqa: S101
+    return start.index, end.index
 
 
 def spelled(value: str | float, style: str) -> str:

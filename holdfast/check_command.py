@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from actions.desired_files import BrokenManifestsError, read_desired
+from actions.desired_files import BrokenManifestsError
 from holdfast.config import PREFIX, Settings, load
+from holdfast.desired_state import read_state
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
 from holdfast.outside import repository_of
@@ -47,7 +48,7 @@ def _read(settings: Settings) -> Desired:
         folder.create()
         repository = repository_of(settings, folder, "check")
         tip = repository.fetch()
-        desired = read_desired(repository.manifests(tip), commit=tip)
+        desired = read_state(repository.manifests(tip), commit=tip)
     if settings.kafka_bootstrap:
         age_check(kafka_settings(settings))(desired)
     return desired

@@ -14,6 +14,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from wire.errors import PermanentError
 
 PREFIX: Final = "HOLDFAST_"
+_GIT_SEES: Final = (
+    *("PATH", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 
 
 class Settings(BaseSettings):
@@ -58,6 +63,18 @@ class Settings(BaseSettings):
     )
     gitops_poll_s: float = Field(
         default=10.0, gt=0, description="seconds between looks at the repository"
+    )
+    gitops_timeout_s: float = Field(
+        default=300.0, gt=0, description="longest time for one git command, a clone included"
+    )
+    gitops_size_mb: int = Field(
+        default=4096, ge=1, description="a repository whose clone takes more is not read"
+    )
+    gitops_ca_file: str = Field(
+        default="", description="PEM: who signs an https remote; else the system's authorities"
+    )
+    gitops_proxy: SecretStr = Field(
+        default=SecretStr(""), description="proxy for http(s) remotes; else `https_proxy` and so on"
     )
     slack_webhook_url: SecretStr = Field(
         default=SecretStr(""), description="Slack incoming webhook"
@@ -174,6 +191,14 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no file {file}")
         return file
 
+    @field_validator("gitops_ca_file")
+    @classmethod
+    def _there(cls, file: str) -> str:
+        """A file of authorities that is not there would be said at each fetch, in git's words."""
+        if file and not Path(file).is_file():
+            raise ValueError(f"there is no file {file}")
+        return str(Path(file).resolve()) if file else file
+
     @field_validator("kafka_key_file")
     @classmethod
     def _of_the_certificate(cls, file: str, others: ValidationInfo) -> str:
@@ -221,6 +246,13 @@ def data_folder() -> Path:
 
 
 def git_environment() -> dict[str, str]:
-    """What git may see of the world."""
-    wanted = ("PATH", "SSH_AUTH_SOCK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE")
-    return {name: os.environ[name] for name in wanted if name in os.environ}
+    """What git may see of the world.
+
+    libcurl, by which git speaks HTTP, ignores HTTP_PROXY in capitals, and Debian's git (GnuTLS)
+    ignores SSL_CERT_FILE: both are passed under the names that work.
+    """
+    known = {name: os.environ[name] for name in _GIT_SEES if os.environ.get(name)}
+    for given, works in (("HTTP_PROXY", "http_proxy"), ("SSL_CERT_FILE", "GIT_SSL_CAINFO")):
+        if os.environ.get(given):
+            known.setdefault(works, os.environ[given])
+    return known

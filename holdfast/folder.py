@@ -38,6 +38,11 @@ class Folder:
         return self.root / "gitops"
 
     @property
+    def kept_state(self) -> Path:
+        """The last good desired state, see `holdfast.kept_state`."""
+        return self.gitops / "desired.json"
+
+    @property
     def dedup(self) -> Path:
         """Where the index of batch ids puts what is too much for memory; nameless files."""
         return self.root / "dedup"

@@ -21,6 +21,7 @@ from holdfast.farewell import leave, wait_for
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
+from holdfast.kept_state import kept
 from holdfast.outside import repository_of
 from holdfast.policy_check import age_check
 from ingest.keys import KeyFile
@@ -48,6 +49,7 @@ class IngestService:
         claim_writer(folder, settings.writer)
         self._keys = KeyFile(folder.keys, now_ms=self._now_ms)
         self._releases = ReleaseConfigs(load_or_make(folder.signing / "release-config.pem"))
+        kept_file = folder.gitops / f"desired-{settings.writer}.json"
         self._watch = DesiredWatch(
             # each process has a clone of its own: the folder may be shared
             repository_of(settings, folder, f"watch-{settings.writer}"),
@@ -55,7 +57,9 @@ class IngestService:
             settings.writer,
             self._now_ms,
             _report_broken,
+            desired=kept(kept_file),
             check=age_check(self._kafka),
+            kept=kept_file,
         )
         self._quit = threading.Event()
         self._failed = False

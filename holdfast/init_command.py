@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TypedDict
 
-from actions.desired_files import BrokenManifestsError, read_desired
+from actions.desired_files import BrokenManifestsError
+from holdfast.desired_state import read_state
 from holdfast.manifests import Clocks, Model, policy_text, repository_files
 from wire.errors import PermanentError
 
@@ -36,7 +37,7 @@ def add_manifests(
     policy = policy_text(Clocks(), regions=REGIONS, apps=(app_id,), dry_run=True)
     files = repository_files((model,), policy)
     try:
-        read_desired({path: text.encode() for path, text in files.items()}, commit="")
+        read_state({path: text.encode() for path, text in files.items()}, commit="")
     except BrokenManifestsError as error:
         raise PermanentError("manifests_broken", error.detail, field="names") from error
     written: list[str] = []

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 
 
-def repository_of(settings: Settings, folder: Folder, name: str) -> Repository:
-    """The GitOps repository, with a clone of its own for one thread."""
+def repository_of(
+    settings: Settings, folder: Folder, name: str, *, with_history: bool = False
+) -> Repository:
+    """The GitOps repository, with a clone of its own for one thread.
+
+    Who looks for past rollbacks needs its history; for the rest the branch's tip is enough.
+    """
     if not settings.gitops_url:
         raise PermanentError(
             "settings_invalid",
@@ -34,6 +39,11 @@ def repository_of(settings: Settings, folder: Folder, name: str) -> Repository:
             branch=settings.gitops_branch,
             folder=folder.gitops / name,
             environment=git_environment(),
+            timeout_s=settings.gitops_timeout_s,
+            bytes_max=settings.gitops_size_mb << 20,
+            is_shallow=not with_history,
+            ca_file=settings.gitops_ca_file,
+            proxy=settings.gitops_proxy.get_secret_value(),
             authorization=settings.gitops_authorization.get_secret_value(),
         )
     )

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from functools import partial
 
 from actions.desired_files import BrokenManifestsError
+from actions.messages import Notice
 from holdfast.clock import now_ms
 from holdfast.config import Settings, load
 from holdfast.doors import make_receiver, serve_settings
 from holdfast.farewell import leave, wait_for
 from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
+from holdfast.kept_state import kept, newest
 from holdfast.observe import start_logging
 from holdfast.outside import open_writer, store_settings
 from holdfast.wiring import (
@@ -61,7 +63,9 @@ class Service:
             settings.writer,
             now_ms,
             self._report_broken,
-            desired=last_desired(self._state),
+            desired=newest(kept(self._folder.kept_state), last_desired(self._state)),
+            on_notice=self._report,
+            kept=self._folder.kept_state,
         )
 
     async def run(self) -> int:
@@ -195,6 +199,9 @@ class Service:
             # the table may not have been made yet; the entries stay unreported
             _log.warning("actions_not_reported", extra={"code": error.code})
         return writer
+
+    def _report(self, notice: Notice) -> None:
+        self._parts.performer.report(notice, now_ms=now_ms())
 
     def _report_broken(self, commit: str, error: BrokenManifestsError) -> None:
         self._parts.performer.report_broken(commit, error, now_ms=now_ms())

@@ -47,7 +47,9 @@ def make_parts(settings: Settings, folder: Folder, now_ms: Callable[[], int]) ->
         releases=ReleaseConfigs(load_or_make(folder.signing / "release-config.pem")),
         performer=Performer(
             Outbox(folder.outbox),
-            Rollback(repository_of(settings, folder, "act"), np.random.default_rng()),
+            Rollback(
+                repository_of(settings, folder, "act", with_history=True), np.random.default_rng()
+            ),
             Slack(SlackSettings(url)) if url else None,
         ),
         watched=repository_of(settings, folder, "watch"),

@@ -26,7 +26,9 @@ def make_actor(
     log = KafkaLog(kafka, client_id=f"holdfast-{settings.worker_id}")
     own = Folder(folder)
     world = World(
-        committer=Rollback(repository_of(settings, own, "act"), np.random.default_rng()),
+        committer=Rollback(
+            repository_of(settings, own, "act", with_history=True), np.random.default_rng()
+        ),
         messenger=Slack(SlackSettings(url)) if url else None,
         watched=repository_of(settings, own, "watch"),
         log=log,

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from actions.desired_files import BrokenManifestsError
+from actions.messages import Notice
 from actions.outbox import Outbox
 from actions.perform import Performer
 from actions.ports import Committer, Messenger
@@ -19,6 +22,7 @@ from holdfast.worker_clocks import CLOCKS, packed, unpacked
 from streams.log.base import Log
 from streams.ports import Sink
 from streams.stage_summarise import Clocks
+from streams.trial import misfits
 from wire.desired import Desired, from_json, to_json
 from wire.errors import PermanentError, TransientError
 
@@ -70,8 +74,9 @@ class GitOpsActor:
             world.writer,
             world.now_ms,
             self._report_broken,
-            desired=from_json(desired) if desired else None,
+            desired=_usable(desired),
             check=world.check,
+            on_notice=self._report,
         )
         self._desired_body = (self._watch.desired, desired)
         clocks = parts.get(CLOCKS)
@@ -133,5 +138,17 @@ class GitOpsActor:
             return
         self._performer.reported(entries)
 
+    def _report(self, notice: Notice) -> None:
+        self._performer.report(notice, now_ms=self.world.now_ms())
+
     def _report_broken(self, commit: str, error: BrokenManifestsError) -> None:
         self._performer.report_broken(commit, error, now_ms=self.world.now_ms())
+
+
+def _usable(body: bytes) -> Desired | None:
+    """A state that an older version may have saved; None if it cannot be worked under."""
+    try:
+        desired = from_json(body) if body else None
+    except msgspec.MsgspecError:
+        return None
+    return None if desired is None or misfits(desired) else desired

@@ -13,8 +13,9 @@ from wire.context import (
     RUNTIMES,
     Context,
 )
-from wire.desired import Desired, Release
+from wire.desired import Desired, Known
 from wire.errors import PermanentError
+from wire.known import versions_of
 
 OS_MAJOR_MAX: Final = 999
 EPSILON_MAX: Final = 100.0
@@ -27,6 +28,7 @@ _ENUMS: Final = (
     ("placement", PLACEMENTS),
 )
 _NAMES_SHOWN: Final = 20
+_UNKNOWN: Final = Known("", "", (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,10 @@ class Vocabulary:
 
     def __init__(self, desired: Desired) -> None:
         self.policy = desired.policy
-        self._apps = sorted({r.app_id for r in desired.releases})
         self._releases = {(r.app_id, r.model_id): r for r in desired.releases}
+        self._known = {(k.app_id, k.model_id): k for k in desired.known}
+        self._models = sorted({*self._releases, *self._known})
+        self._apps = sorted({app for app, _ in self._models})
         self._cache: dict[Context, Admitted | PermanentError] = {}
 
     def check(self, context: Context) -> Admitted | PermanentError:
@@ -68,12 +72,15 @@ class Vocabulary:
     def _admit(self, c: Context) -> Admitted:
         policy = self.policy
         _registered("app_id", c.app_id, self._apps, code="unknown_app")
-        models = [model for app, model in self._releases if app == c.app_id]
+        models = [model for app, model in self._models if app == c.app_id]
         _registered("model_id", c.model_id, models, code="unknown_model")
-        release = self._releases[c.app_id, c.model_id]
-        versions = policy.app_versions.get(c.app_id, ())
+        release = self._releases.get((c.app_id, c.model_id))
+        known = self._known.get((c.app_id, c.model_id), _UNKNOWN)
+        versions = (*policy.app_versions.get(c.app_id, ()), *known.app_versions)
         _registered("app_version", c.app_version, versions, code="unknown_app_version")
-        _registered("model_version", c.model_version, _versions(release), "unknown_model_version")
+        declared = versions_of(release) if release is not None else ()
+        versions = (*declared, *known.versions)
+        _registered("model_version", c.model_version, versions, "unknown_model_version")
         _registered("sdk_version", c.sdk_version, policy.sdk_versions, "unknown_sdk_version")
         _registered("region", c.region, policy.regions, code="unknown_region")
         for name, members in _ENUMS:
@@ -81,20 +88,15 @@ class Vocabulary:
         _within("os_major", c.os_major, OS_MAJOR_MAX)
         _within("epsilon", c.epsilon, EPSILON_MAX)
         epsilon = round(float(c.epsilon), 2)
-        rollout = release.rollout
+        rollout = release.rollout if release is not None else None
+        classes = release.class_groups if release is not None else 0
         if not c.rollout_id or rollout is None or c.rollout_id != rollout.rollout_id:
             outside = replace(c, rollout_id="", step=0, arm="", epsilon=epsilon)
             blanked = bool(c.rollout_id)
-            return Admitted(outside, False, blanked, release.class_groups)
+            return Admitted(outside, False, blanked, classes)
         _registered("arm", c.arm, ARMS[1:], code="unknown_arm")
         _within("step", c.step, rollout.step)
-        return Admitted(replace(c, epsilon=epsilon), True, False, release.class_groups)
-
-
-def _versions(release: Release) -> list[str]:
-    rollout = release.rollout
-    candidate = [rollout.candidate.version] if rollout else []
-    return [release.stable.version, *candidate, *release.known_versions]
+        return Admitted(replace(c, epsilon=epsilon), True, False, classes)
 
 
 def _registered(name: str, value: str, names: list[str] | tuple[str, ...], code: str) -> None:

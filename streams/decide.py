@@ -4,14 +4,17 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from analytics.types import Verdict
 from streams.monitors import Monitors
 from streams.partial import Closed, WindowPartial, merge_partials
+from streams.refused_control import refused_verdict
 from streams.rollout_watch import RolloutWatch, start_watch
 from streams.rows import Columns, metric_rows, quality_rows, verdict_rows
-from wire.desired import Desired, Release, from_json, sha256
+from streams.trial import misfits
+from wire.desired import Desired, Release, from_json, sha256, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +81,13 @@ class Decider:
                 parts[partition] = marker.partial
                 positions[partition] = Position(marker.next_offset, marker.log_time)
         window = merge_partials([parts[p] for p in sorted(parts)])
-        self._take_controls(past, window.start_ms)
+        verdicts = self._take_controls(past, window)
         rows: dict[str, Columns] = {
             "metric_window": metric_rows(window),
             "ingest_window": _concatenated([quality_rows(parts[p], p) for p in sorted(parts)]),
         }
-        verdicts: list[Verdict] = []
         if self.desired is not None:
-            verdicts = self._judge(window, self.desired)
+            verdicts += self._judge(window, self.desired)
             more, alerts = self.monitors.step(window, self.desired)
             rows |= more
             verdicts += alerts
@@ -94,13 +96,26 @@ class Decider:
         self.decided_until_ms = max(self.decided_until_ms, start_ms + self.window_ms)
         return Decided(start_ms, rows, verdicts, positions)
 
-    def _take_controls(self, markers: Iterable[Closed], start_ms: int) -> None:
-        for marker in markers:
-            self.pending.extend(from_json(body) for body in marker.controls)
-        due = [d for d in self.pending if d.effective_ms <= start_ms]
-        if due:
-            self.desired = max(due, key=lambda d: d.effective_ms)
-            self.pending = [d for d in self.pending if d.effective_ms > start_ms]
+    def _take_controls(self, markers: Iterable[Closed], window: WindowPartial) -> list[Verdict]:
+        """The newest state that is due and can be worked under; an error for each that cannot."""
+        errors = []
+        for body in (body for marker in markers for body in marker.controls):
+            try:
+                self.pending.append(from_json(body))
+            except msgspec.MsgspecError as error:
+                errors.append(refused_verdict(body, "", f"it cannot be read: {error}", window))
+        due = [d for d in self.pending if d.effective_ms <= window.start_ms]
+        self.pending = [d for d in self.pending if d.effective_ms > window.start_ms]
+        newest: Desired | None = None
+        for desired in sorted(due, key=lambda d: -d.effective_ms):
+            refused = misfits(desired)
+            if refused:
+                reason = "; ".join(map(str, refused))
+                errors.append(refused_verdict(to_json(desired), desired.commit, reason, window))
+            else:
+                newest = newest or desired
+        self.desired = newest or self.desired
+        return errors
 
     def _judge(self, window: WindowPartial, desired: Desired) -> list[Verdict]:
         verdicts: list[Verdict] = []

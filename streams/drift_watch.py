@@ -18,6 +18,7 @@ from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
 from streams.codec import pack, unpack
 from streams.partial import WindowPartial
 from wire.desired import Desired, sha256
+from wire.errors import PermanentError
 from wire.pb.registry import METRICS
 from wire.times import DAY_MS
 
@@ -114,8 +115,21 @@ class DriftWatch:
 
 
 def rules_of(window_ms: int) -> DriftRules:
-    """Two weeks of learning, whatever the window's width."""
-    return DriftRules(window_ms=window_ms, warmup_windows=ceil(WARMUP_MS / window_ms))
+    """Two weeks of learning, whatever the window's width.
+
+    Twice the windows of one week: half the warm-up must cover a week also where the width does not
+    divide it. Raises PermanentError ``drift_window_too_wide``.
+    """
+    windows = 2 * ceil(WARMUP_MS / 2 / window_ms)
+    try:
+        return DriftRules(window_ms=window_ms, warmup_windows=windows)
+    except ValueError as error:
+        raise PermanentError(
+            "drift_window_too_wide",
+            str(error),
+            field="spec.driftWindowMs",
+            accepted="at most 13440000: two weeks make 90 windows or more",
+        ) from error
 
 
 def _verdict(alert: DriftAlert, window: WindowPartial, desired: Desired) -> Verdict:

@@ -205,8 +205,9 @@ def write_rows(sink: Sink, batch: Sequence[Decided]) -> int:
 
 
 def is_effect(verdict: Verdict) -> bool:
-    """Whether somebody must act on it: a breach, an alert, or a recovery."""
-    return verdict.outcome is Outcome.BREACH or verdict.kind is VerdictKind.RECOVERY
+    """Whether somebody must act on it: a breach, an alert, an error, or a recovery."""
+    acted_on = (Outcome.BREACH, Outcome.ERROR)
+    return verdict.outcome in acted_on or verdict.kind is VerdictKind.RECOVERY
 
 
 def replay(

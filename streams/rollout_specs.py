@@ -33,6 +33,11 @@ def specs_of(release: Release, policy: Policy) -> tuple[EvidenceSpec, ...]:
 
     A release without `class_groups` has no registered classes to compare, so ``prediction.class``
     does not apply to it; nothing else is ever left out.
+
+    Raises
+    ------
+    PermanentError
+        ``no_guardrail_applies``.
     """
     chosen = [
         g
@@ -40,6 +45,13 @@ def specs_of(release: Release, policy: Policy) -> tuple[EvidenceSpec, ...]:
         if (not release.guardrails or g.metric in release.guardrails)
         and (g.metric != "prediction.class" or release.class_groups > 0)
     ]
+    if not chosen:
+        raise PermanentError(
+            "no_guardrail_applies",
+            "no guardrail of the policy applies to this release",
+            field="spec.guardrails",
+            accepted="at least one that applies; prediction.class needs classGroups above 0",
+        )
     total = sum(g.weight for g in chosen)
     return tuple(
         _spec(g, day, g.weight / total * share, release)

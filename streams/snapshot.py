@@ -15,6 +15,7 @@ from streams.rollout_specs import specs_of, tree_of
 from streams.rollout_watch import Level, RolloutWatch, attempt_alpha
 from streams.series import UnitSeries
 from streams.state import StateStore
+from streams.trial import misfits
 from wire.desired import Desired, Policy, Release, Rollout, from_json, to_json
 from wire.errors import PermanentError
 
@@ -63,14 +64,14 @@ def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int)
 
 
 def last_desired(state: StateStore) -> Desired | None:
-    """The newest desired state that the stages had seen when they last saved; None before."""
+    """The newest usable desired state that the stages had seen when they last saved, or None."""
     snapshot = state.load()
     if snapshot is None:
         return None
     saved = unpack(snapshot.parts["stages"])
     bodies = [*saved["pending"], saved["desired"]]
-    known = [from_json(body) for body in bodies if body]
-    return max(known, key=lambda d: d.effective_ms) if known else None
+    known = sorted((from_json(b) for b in bodies if b), key=lambda d: -d.effective_ms)
+    return next((d for d in known if not misfits(d)), None)
 
 
 def _watch_state(watch: RolloutWatch) -> dict[str, object]:

@@ -111,14 +111,45 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Names of one model that earlier states declared and this one does not; see `wire.known`."""
+
+    app_id: str
+    model_id: str
+    versions: tuple[str, ...]
+    app_versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """One commit's whole desired state. `effective_ms`: log time from which it holds."""
+    """One commit's whole desired state. `effective_ms`: log time from which it holds.
+
+    `known` are names of earlier states: their uploads are taken, nothing of them is judged.
+    """
 
     commit: str
     releases: tuple[Release, ...]
     policy: Policy
     prices: tuple[Prices, ...] = ()
     effective_ms: int = 0
+    known: tuple[Known, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a desired state cannot be worked under: in which manifest, in which field.
+
+    `path` is a release's file; "" stands for the one manifest of this kind.
+    """
+
+    kind: str
+    path: str
+    field: str
+    problem: str
+    accepted: str
+
+    def __str__(self) -> str:
+        return f"{self.path or self.kind}: {self.field}: {self.problem}; accepted: {self.accepted}"
 
 
 def to_json(desired: Desired) -> bytes:

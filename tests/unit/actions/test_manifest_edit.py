@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actions.manifest_edit import SHARE, find_offer, rfc3339, set_scalar, withdraw
-from actions.yaml_text import Plain, Step, plain_values
+from actions.yaml_text import Step, plain_values
+from actions.yaml_values import Plain
 from tests.fakes.gitops import RELEASE
 from wire.errors import PermanentError
 

@@ -1,0 +1,40 @@
+"""The repository's manifests -> the desired state, tried with everything that will work under it.
+
+Whatever the stages or ingest would refuse is a mistake while manifests are read: both make the same
+objects of it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from actions.desired_files import read_desired
+from ingest.releases import models_of
+from ingest.vocabulary import Vocabulary
+from streams.trial import misfits
+from wire.desired import Desired, Misfit
+
+_REFUSED: Final = (ValueError, ArithmeticError, LookupError, TypeError)
+
+
+def read_state(
+    contents: Mapping[str, bytes],
+    *,
+    commit: str,
+    last: Desired | None = None,
+    unread: Collection[str] = (),
+) -> Desired:
+    """The desired state of a commit's files; `last` and `unread` as `read_desired` has them.
+
+    Raises BrokenManifestsError with every mistake found.
+    """
+    return read_desired(contents, commit=commit, last=last, unread=unread, trial=_tried)
+
+
+def _tried(desired: Desired) -> Iterator[Misfit]:
+    yield from misfits(desired)
+    try:
+        Vocabulary(desired)
+        for release in desired.releases:
+            models_of(release.app_id, desired, desired.effective_ms)
+    except _REFUSED as error:
+        yield Misfit("Policy", "", "spec", str(error), "values that uploads can be checked by")
