@@ -23,11 +23,13 @@ from holdfast.gitops import DesiredWatch
 from holdfast.kafka_settings import kafka_settings
 from holdfast.kept_state import kept
 from holdfast.outside import repository_of
-from holdfast.policy_check import age_check
+from holdfast.policy_check import age_check, all_of, clocks_check
+from holdfast.worker_clocks import clocks_of, window_alone
 from ingest.keys import KeyFile
 from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve
 from ingest.signing import load_or_make
+from streams.clocks import Clocks
 from streams.kafka.topic_watch import follow_topics
 from streams.kafka.topics import ensure_topics
 from streams.log.kafka import KafkaLog
@@ -58,7 +60,7 @@ class IngestService:
             self._now_ms,
             _report_broken,
             desired=kept(kept_file),
-            check=age_check(self._kafka),
+            check=all_of(age_check(self._kafka), clocks_check(self._window_pinned)),
             kept=kept_file,
         )
         self._quit = threading.Event()
@@ -109,6 +111,11 @@ class IngestService:
             else:
                 return True
         return False
+
+    def _window_pinned(self) -> Clocks | None:
+        """What act has pinned; asked from the control thread, for a new commit alone."""
+        clocks = asyncio.run(clocks_of(self._kafka))
+        return window_alone(clocks) if clocks is not None else None
 
     async def _follow_topics(self) -> None:
         """A door goes on: what it appends is durable, and is counted once somebody has looked."""

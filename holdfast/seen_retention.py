@@ -11,9 +11,9 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+from streams.clocks import Clocks
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.topics import SEEN, retention_of
-from streams.stage_summarise import Clocks
 from streams.summarise import SKEW_MS
 from wire.errors import PermanentError
 from wire.times import HOUR_MS

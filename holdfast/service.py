@@ -26,6 +26,7 @@ from holdfast.gitops import DesiredWatch
 from holdfast.kept_state import kept, newest
 from holdfast.observe import start_logging
 from holdfast.outside import open_writer, store_settings
+from holdfast.policy_check import clocks_check
 from holdfast.wiring import (
     Parts,
     make_parts,
@@ -35,6 +36,7 @@ from ingest.serve import Ports, serve
 from store.client import connect
 from store.writer import Writer
 from streams.local_worker import LocalWorker
+from streams.resume import pinned_clocks
 from streams.snapshot import last_desired
 from streams.state import StateStore
 from wire.errors import PermanentError, TransientError
@@ -66,6 +68,7 @@ class Service:
             desired=newest(kept(self._folder.kept_state), last_desired(self._state)),
             on_notice=self._report,
             kept=self._folder.kept_state,
+            check=clocks_check(lambda: pinned_clocks(self._parts.log)),
         )
 
     async def run(self) -> int:

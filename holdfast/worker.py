@@ -18,13 +18,13 @@ from holdfast.clock import now_ms
 from holdfast.config import Settings
 from holdfast.kafka_settings import kafka_settings
 from holdfast.worker_clocks import clocks_of
+from streams.clocks import Clocks
 from streams.faust_app import FaustSettings, Stage, make_app
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.stage_topics import StateKafka, SummariseKafka
 from streams.kafka.topic_watch import follow_topics
 from streams.kafka.topics import ACT_STATE, DECIDE_STATE, VERDICTS, WINDOWS, ensure_topics
 from streams.ports import Meter
-from streams.stage_summarise import Clocks
 from wire.errors import PermanentError, TransientError
 
 _log = logging.getLogger("holdfast.worker")

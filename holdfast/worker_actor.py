@@ -18,10 +18,11 @@ from actions.ports import Committer, Messenger
 from actions.repository import Repository
 from analytics.types import Verdict
 from holdfast.gitops import DesiredWatch
-from holdfast.worker_clocks import CLOCKS, packed, unpacked
+from holdfast.policy_check import all_of, clocks_check
+from holdfast.worker_clocks import CLOCKS, packed, unpacked, window_alone
+from streams.clocks import Clocks
 from streams.log.base import Log
 from streams.ports import Sink
-from streams.stage_summarise import Clocks
 from streams.trial import misfits
 from wire.desired import Desired, from_json, to_json
 from wire.errors import PermanentError, TransientError
@@ -55,7 +56,6 @@ class GitOpsActor:
     _performer: Performer = field(init=False)
     _watch: DesiredWatch = field(init=False)
     _pinned: Clocks | None = None
-    _pinned_for: Desired | None = None
     _sink: Sink | None = None
     _look_at_ms: int = 0
     _report_at_ms: int = 0
@@ -75,7 +75,7 @@ class GitOpsActor:
             world.now_ms,
             self._report_broken,
             desired=_usable(desired),
-            check=world.check,
+            check=all_of(world.check, clocks_check(self._window_pinned)),
             on_notice=self._report,
         )
         self._desired_body = (self._watch.desired, desired)
@@ -115,14 +115,14 @@ class GitOpsActor:
         return found | {DESIRED: self._desired_body[1], CLOCKS: self._clocks(desired)}
 
     def _clocks(self, desired: Desired) -> bytes:
-        """The first window width holds for life; changing it is a migration."""
+        """The first window width holds for life: no other one becomes a desired state."""
         policy = desired.policy
         window_ms = self._pinned.window_ms if self._pinned else policy.window_ms
-        if window_ms != policy.window_ms and self._pinned_for is not desired:
-            _log.error("window_width_is_fixed", extra={"stays_ms": window_ms})
-        self._pinned_for = desired
         self._pinned = Clocks(window_ms, policy.accepted_age_ms)
         return packed(self._pinned)
+
+    def _window_pinned(self) -> Clocks | None:
+        return self._pinned and window_alone(self._pinned)
 
     def _report_actions(self, now_ms: int) -> None:
         entries, columns = self._performer.rows()

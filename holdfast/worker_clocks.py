@@ -1,15 +1,17 @@
 """The clocks that all workers share: pinned by the first desired state, kept in `act-state`."""
 
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 from aiokafka.errors import KafkaError
 
+from streams.clocks import Clocks
 from streams.kafka.broker import KafkaSettings, failure
 from streams.kafka.compacted import StateTopic
 from streams.kafka.topics import ACT_STATE
-from streams.stage_summarise import Clocks
 
+_NO_LIMIT_MS: Final = 1 << 62
 CLOCKS: Final = "clocks"
 """The part of act's state that the other stages read."""
 
@@ -22,6 +24,13 @@ def packed(clocks: Clocks) -> bytes:
 def unpacked(body: bytes) -> Clocks:
     """The inverse of `packed`."""
     return msgspec.json.decode(body, type=Clocks)
+
+
+def window_alone(clocks: Clocks) -> Clocks:
+    """What of them is pinned: batch ids are remembered for as long as `seen` keeps them, and what
+    that covers has a check of its own.
+    """
+    return replace(clocks, horizon_ms=_NO_LIMIT_MS)
 
 
 async def clocks_of(kafka: KafkaSettings) -> Clocks | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from analytics.types import Verdict
+from streams.clocks import Clocks
 from streams.decide import Decided
 from streams.faust_summarise import Ack, pause, until_there
 from streams.kafka.chunks import Whole
@@ -24,7 +25,6 @@ from streams.marker_intake import MarkerIntake
 from streams.parked import Rereading
 from streams.ports import Meter, Sink
 from streams.stage_decide import Captured, DecideStage
-from streams.stage_summarise import Clocks
 from wire.errors import TransientError
 
 _log = logging.getLogger("holdfast.decide")

@@ -7,12 +7,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
+from streams.clocks import Clocks
 from streams.kafka.topics import TELEMETRY
 from streams.kept import Kept
 from streams.letter_limit import LetterLimit, LetterNewsSource
 from streams.log.base import Record
 from streams.ports import Meter
-from streams.stage_summarise import Clocks, ClosedWindow, PartitionStage, Resume
+from streams.stage_summarise import ClosedWindow, PartitionStage, Resume
 from streams.summarise import DeadLetter
 from wire.errors import TransientError
 

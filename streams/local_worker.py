@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from analytics.types import Outcome, Verdict, VerdictKind
+from streams.clocks import Clocks, check_clocks
 from streams.decide import Decided, Decider, Position
 from streams.letter_replay import replay_requested
 from streams.log.base import EmbeddedLog, Record
+from streams.log.mark import mark_of
 from streams.log_time import LogTime
 from streams.ports import Sink
+from streams.resume import check_fits, log_id_of, pin_clocks
 from streams.snapshot import decider_parts, restore_decider
-from streams.state import Snapshot, StateStore
+from streams.state import Marked, Snapshot, StateStore
 from streams.summarise import SKEW_MS, Summariser
 from wire.errors import PermanentError
 
@@ -40,6 +43,11 @@ class WorkerSettings:
     retention_ms: int = 0
     dedup_folder: Path | None = None
     dead_letters_max: int = 1000
+
+    @property
+    def clocks(self) -> Clocks:
+        """What is pinned with the first window."""
+        return Clocks(self.window_ms, self.horizon_ms)
 
 
 @dataclass(slots=True)
@@ -68,12 +76,20 @@ class LocalWorker:
         self._log, self._sink, self._state, self._settings = log, sink, state, settings
         self._on_decided = on_decided
         self.progress = Progress()
+        self._clocks = check_clocks(
+            pin_clocks(log, settings.clocks), settings.clocks
+        )  # before the first window is made
+        self._log_id = log_id_of(log)
         snapshot = state.load()
+        if snapshot:
+            check_fits(log, snapshot)
         self._positions: dict[int, Position] = snapshot.positions if snapshot else {}
         self.decider = (
-            restore_decider(snapshot.parts, partitions=log.partitions, window_ms=settings.window_ms)
+            restore_decider(
+                snapshot.parts, partitions=log.partitions, window_ms=self._clocks.window_ms
+            )
             if snapshot
-            else Decider(log.partitions, settings.window_ms)
+            else Decider(log.partitions, self._clocks.window_ms)
         )
         self._summarisers = [self._resume(p) for p in range(log.partitions)]
         self._next = [
@@ -81,6 +97,7 @@ class LocalWorker:
             for p in range(log.partitions)
         ]
         self._waiting = [state.letters.waiting(p) for p in range(log.partitions)]
+        self._marks: dict[tuple[int, int], bytes] = {}  # of records that closed a window
         self._unwritten: list[Decided] = []
         self._stored: deque[tuple[int, dict[int, int]]] = deque()  # window start, next offsets
 
@@ -104,6 +121,9 @@ class LocalWorker:
             self._next[partition] = records[-1].offset + 1
             self.progress.records += len(records)
             closed = summariser.step(records)
+            for marker in closed:
+                at = marker.next_offset
+                self._marks[partition, at] = mark_of(records[at - records[0].offset].payload)
             self._bury(partition, summariser)
             self._unwritten.extend(self.decider.step(closed))
         self._flush()
@@ -115,15 +135,15 @@ class LocalWorker:
         letters = self._state.letters
         summariser = Summariser(
             partition,
-            window_ms=self._settings.window_ms,
-            horizon_ms=self._settings.horizon_ms,
+            window_ms=self._clocks.window_ms,
+            horizon_ms=self._clocks.horizon_ms,
             log_time=LogTime(*at.log_time) if at else None,  # type: ignore[arg-type]  # [int, str, int]
             dedup_folder=self._settings.dedup_folder,
             given_up=letters.meet_again(partition, at.offset if at else 0),
         )
         if at:
             self._log.drop_batch_ids(partition, letters.below(partition, at.offset))
-            since_ms = int(at.log_time[0]) - self._settings.horizon_ms - SKEW_MS
+            since_ms = int(at.log_time[0]) - self._clocks.horizon_ms - SKEW_MS
             ids = self._log.batch_ids(partition, before=at.offset, since_ms=since_ms)
             summariser.remember(ids)
         return summariser
@@ -164,10 +184,14 @@ class LocalWorker:
             return
         self.progress.rows += write_rows(self._sink, self._unwritten)
         batch, self._unwritten = self._unwritten, []
+        marks: dict[int, Marked] = {}
         for decided in batch:
             self._positions.update(decided.positions)
+            for partition, at in decided.positions.items():
+                mark = self._marks.pop((partition, at.offset))
+                marks[partition] = Marked(self._log_id, mark)
         self._state.save(
-            Snapshot(decider_parts(self.decider), self._positions),
+            Snapshot(decider_parts(self.decider), self._positions, marks),
             [v for decided in batch for v in decided.verdicts if is_effect(v)],
         )
         self.progress.windows += len(batch)
@@ -188,7 +212,7 @@ class LocalWorker:
         for partition, offset in before.items():
             self._log.trim(partition, before=offset)
         if before:
-            ids_past_ms = self.decider.decided_until_ms - self._settings.horizon_ms - SKEW_MS
+            ids_past_ms = self.decider.decided_until_ms - self._clocks.horizon_ms - SKEW_MS
             self._log.forget_batch_ids(before_ms=ids_past_ms)
 
 

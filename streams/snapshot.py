@@ -1,12 +1,14 @@
 """A decider as bytes and back, bit for bit: what a restart needs besides the log."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from analytics.evidence.rollout import RolloutEvidence
 from analytics.types import Verdict
+from streams.clocks import check_window
 from streams.codec import pack, unpack
 from streams.decide import Decider
 from streams.monitors import Monitors
@@ -31,6 +33,7 @@ def decider_parts(decider: Decider) -> dict[str, bytes]:
     stages = pack(
         {
             "format": FORMAT,
+            "window_ms": decider.window_ms,
             "decided_until_ms": decider.decided_until_ms,
             "desired": to_json(decider.desired) if decider.desired else b"",
             "pending": [to_json(d) for d in decider.pending],
@@ -43,14 +46,13 @@ def decider_parts(decider: Decider) -> dict[str, bytes]:
 
 
 def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int) -> Decider:
-    """The inverse of `decider_parts`."""
+    """The inverse of `decider_parts`.
+
+    Raises PermanentError ``state_format_unknown``, ``state_of_other_clocks``.
+    """
     state = unpack(parts["stages"])
-    if state.get("format") != FORMAT:
-        raise PermanentError(
-            "state_format_unknown",
-            f"the stages' state has format {state.get('format')}, this version reads {FORMAT}",
-            accepted="the version that wrote it; let it store the whole log, then begin a new one",
-        )
+    check_format(state)
+    check_window(state.get("window_ms", window_ms), window_ms)
     return Decider(
         partitions=partitions,
         window_ms=window_ms,
@@ -63,12 +65,26 @@ def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int)
     )
 
 
+def check_format(state: Mapping[str, object]) -> None:
+    """Raises PermanentError ``state_format_unknown``, of an older shape or of a newer one."""
+    if state.get("format") != FORMAT:
+        raise PermanentError(
+            "state_format_unknown",
+            f"the stages' state has format {state.get('format')}, this version reads {FORMAT}",
+            accepted="the version that wrote it; let it store the whole log, then begin a new one",
+        )
+
+
 def last_desired(state: StateStore) -> Desired | None:
-    """The newest usable desired state that the stages had seen when they last saved, or None."""
+    """The newest usable desired state that the stages had seen when they last saved, or None.
+
+    Raises PermanentError ``state_format_unknown``.
+    """
     snapshot = state.load()
     if snapshot is None:
         return None
     saved = unpack(snapshot.parts["stages"])
+    check_format(saved)
     bodies = [*saved["pending"], saved["desired"]]
     known = sorted((from_json(b) for b in bodies if b), key=lambda d: -d.effective_ms)
     return next((d for d in known if not misfits(d)), None)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import msgspec
 
 from analytics.types import Verdict
+from streams.clocks import check_window, other_clocks
 from streams.decide import Decided, Decider
 from streams.local_worker import is_effect
 from streams.partial import Closed
 from streams.snapshot import decider_parts, restore_decider
-from wire.errors import PermanentError
 
 _STAGE = "windows"
 
@@ -74,13 +74,12 @@ class DecideStage:
         Raises PermanentError ``state_of_other_clocks`` if it was made with other windows.
         """
         at = msgspec.msgpack.decode(parts[_STAGE], type=_Windows)
-        if (at.partitions, at.window_ms) != (partitions, window_ms):
-            raise PermanentError(
-                "state_of_other_clocks",
-                f"decide's state has {at.partitions} partitions and windows of {at.window_ms} ms,"
-                f" not {partitions} and {window_ms}",
-                accepted="the numbers that it was made with; changing them is a migration",
+        if at.partitions != partitions:
+            raise other_clocks(
+                f"decide's state has {at.partitions} partitions, not {partitions}",
+                str(at.partitions),
             )
+        check_window(at.window_ms, window_ms)
         return cls(
             restore_decider(parts, partitions=partitions, window_ms=window_ms),
             at.next_offset,

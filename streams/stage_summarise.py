@@ -10,20 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.clocks import Clocks
 from streams.dedup import DedupIndex
 from streams.log.base import Record
 from streams.log.mark import mark_of
 from streams.log_time import LogTime
 from streams.partial import Closed
 from streams.summarise import DeadLetter, Summariser
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """`window_ms` is fixed for life; `horizon_ms` is how long an upload's id is remembered."""
-
-    window_ms: int
-    horizon_ms: int
 
 
 @dataclass(frozen=True, slots=True)

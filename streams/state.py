@@ -7,9 +7,9 @@ records it contains, and no verdict that must be acted on is forgotten between t
 import sqlite3
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,15 +23,26 @@ CREATE TABLE IF NOT EXISTS position (
   partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, log_time BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS effect (
   verdict_id TEXT PRIMARY KEY, verdict BLOB NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS mark (
+  partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, log_id TEXT NOT NULL,
+  mark BLOB NOT NULL);
 """
+
+
+class Marked(NamedTuple):
+    """Of which log a position is, and the mark of the record that lies there."""
+
+    log_id: str
+    mark: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """State by part, and where every partition resumes under it."""
+    """State by part, and where every partition resumes under it, with what lies there."""
 
     parts: dict[str, bytes]
     positions: dict[int, Position]
+    marks: dict[int, Marked] = field(default_factory=dict)
 
 
 class StateStore:
@@ -52,9 +63,17 @@ class StateStore:
             rows = self._db.execute(
                 "SELECT partition, next_offset, log_time FROM position"
             ).fetchall()
+            marks = self._db.execute(
+                "SELECT partition, log_id, mark FROM mark"
+                " JOIN position USING (partition, next_offset)"
+            ).fetchall()
         if not parts:
             return None
-        return Snapshot(parts, {p: Position(o, msgspec.msgpack.decode(t)) for p, o, t in rows})
+        return Snapshot(
+            parts,
+            {p: Position(o, msgspec.msgpack.decode(t)) for p, o, t in rows},
+            {p: Marked(log_id, mark) for p, log_id, mark in marks},
+        )
 
     def save(self, snapshot: Snapshot, effects: Iterable[Verdict]) -> None:
         """Replace what changed of the snapshot and owe the effects, together."""
@@ -70,6 +89,10 @@ class StateStore:
                     (p, at.offset, msgspec.msgpack.encode(at.log_time))
                     for p, at in snapshot.positions.items()
                 ],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?)",
+                [(p, snapshot.positions[p].offset, *m) for p, m in snapshot.marks.items()],
             )
             self._db.executemany(
                 "INSERT OR IGNORE INTO effect (verdict_id, verdict) VALUES (?, ?)",

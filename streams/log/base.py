@@ -95,8 +95,18 @@ class BatchIds(Protocol):
         """Drop the batch ids of trimmed records that arrived before this."""
 
 
-class EmbeddedLog(Log, BatchIds, Protocol):
-    """Both in one, written in one transaction."""
+class Pins(Protocol):
+    """What is said once in a log's life: its own id, and what its records may only be read with."""
+
+    def pin(self, name: str, value: str) -> str:
+        """Say it for good, unless it was said; what stands."""
+
+    def pinned(self, name: str) -> str | None:
+        """What was said."""
+
+
+class EmbeddedLog(Log, BatchIds, Pins, Protocol):
+    """All in one file."""
 
 
 def check_entries(records: Sequence[Entry], partitions: int) -> None:

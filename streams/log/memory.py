@@ -14,6 +14,7 @@ class MemoryLog:
         self._payloads: list[list[bytes]] = [[] for _ in range(partitions)]
         self._starts = [0] * partitions
         self._batch_ids: list[dict[int, tuple[int, bytes]]] = [{} for _ in range(partitions)]
+        self._pins: dict[str, str] = {}
         self._closed = False
 
     @property
@@ -95,6 +96,16 @@ class MemoryLog:
                     for offset, (arrived_ms, ids) in self._batch_ids[partition].items()
                     if offset >= start or arrived_ms >= before_ms
                 }
+
+    def pin(self, name: str, value: str) -> str:
+        with self._lock:
+            self._refuse_when_closed()
+            return self._pins.setdefault(name, value)
+
+    def pinned(self, name: str) -> str | None:
+        with self._lock:
+            self._refuse_when_closed()
+            return self._pins.get(name)
 
     def close(self) -> None:
         with self._lock:

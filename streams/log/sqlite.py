@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS records (id INTEGER PRIMARY KEY, payload BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS batch_ids (
   id INTEGER PRIMARY KEY, arrived_ms INTEGER NOT NULL, ids BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS batch_ids_arrived ON batch_ids (arrived_ms);
+CREATE TABLE IF NOT EXISTS pins (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _DELETE: Final = """
 DELETE FROM records WHERE id IN
@@ -188,6 +189,18 @@ class SqliteLog:
             self._transact(
                 ("DELETE FROM batch_ids WHERE arrived_ms < ? AND id >= ? AND id < ?", ranges)
             )
+
+    def pin(self, name: str, value: str) -> str:
+        with self._write_lock:
+            self._transact(("INSERT OR IGNORE INTO pins VALUES (?, ?)", [(name, value)]))
+        stands = self.pinned(name)
+        assert stands is not None, "said just now, or before"  # noqa: S101
+        return stands
+
+    def pinned(self, name: str) -> str | None:
+        with self._reading():
+            row = self._reader.execute("SELECT value FROM pins WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row is not None else None
 
     def close(self) -> None:
         with self._write_lock, self._read_lock:

@@ -15,11 +15,11 @@ from analytics.types import Verdict, VerdictKind
 from store.client import Client
 from store.migrate import migrate
 from store.writer import Writer
+from streams.clocks import Clocks
 from streams.kafka.topics import DEAD_LETTERS
 from streams.local_worker import LocalWorker, WorkerSettings
 from streams.log.base import Append
 from streams.log.sqlite import SqliteLog
-from streams.stage_summarise import Clocks
 from streams.state import StateStore
 from tests.fakes.node_world import until
 from tests.fakes.segments import START_MS, WINDOW_MS, appends

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from streams.clocks import Clocks
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.chunks import Assembler
@@ -19,7 +20,7 @@ from streams.kafka.topics import TELEMETRY, TOPICS, WINDOWS, configuration_of, e
 from streams.log.base import Append
 from streams.marker_codec import decode_marker
 from streams.partial import Quality
-from streams.stage_summarise import Clocks, PartitionStage
+from streams.stage_summarise import PartitionStage
 from tests.fakes.segments import WINDOW_MS, appends
 from wire.segment import Kind, Segment, decode, encode
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streams.clocks import Clocks
 from streams.dedup import DedupIndex
 from streams.log.base import Record
 from streams.marker_codec import encode_marker
 from streams.partial import Closed
-from streams.stage_summarise import Clocks, ClosedWindow, PartitionStage, Resume
+from streams.stage_summarise import ClosedWindow, PartitionStage, Resume
 from streams.summarise import fresh_index
 from tests.fakes.segments import WINDOW_MS, appends
 

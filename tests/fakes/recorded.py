@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.folder import Folder
+from streams.clocks import Clocks
 from streams.log.base import Append, Log
 from streams.log.sqlite import SqliteLog
-from streams.stage_summarise import Clocks
 from streams.state import StateStore
 from wire.desired import from_json
 from wire.segment import Kind, decode

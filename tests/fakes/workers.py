@@ -18,12 +18,12 @@ from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
 from holdfast.worker_clocks import CLOCKS, packed
 from store.client import Client
+from streams.clocks import Clocks
 from streams.kafka.compacted import StateTopic
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.stage_topics import read_range
 from streams.kafka.topics import ACT_STATE, VERDICTS, ensure_topics
 from streams.log.kafka import KafkaLog
-from streams.stage_summarise import Clocks
 from tests.fakes.worker_process import Part
 from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint
 

@@ -11,10 +11,13 @@ from holdfast.config import git_environment
 from holdfast.example_repo import git, make_repository
 from holdfast.gitops import DesiredWatch
 from holdfast.manifests import Clocks, Model, policy_text, repository_files
-from holdfast.policy_check import age_check
+from holdfast.policy_check import age_check, clocks_check
+from streams.clocks import Clocks as StageClocks
 from streams.kafka.broker import KafkaSettings
 from streams.log.memory import MemoryLog
-from wire.desired import from_json
+from streams.resume import pin_clocks, pinned_clocks
+from wire.desired import Desired, from_json
+from wire.errors import TransientError
 from wire.segment import Kind, decode
 
 MODEL = Model("keyboard", "next-word", "1.4.0", "1.5.0", 0.2)
@@ -154,3 +157,60 @@ def test_a_comment_in_a_manifest_is_no_new_state(remote: Path) -> None:
     assert not watch.look()
 
     assert len(controls(log)) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "stands", "wanted", "most"),
+    [
+        ("windowMs", "1000", "3000", "1000"),
+        ("windowMs", "1000", "500", "1000"),
+        ("acceptedAgeMs", "604800000", "604860000", "at most 604800000"),
+    ],
+)
+def test_clocks_that_are_pinned_stay_and_it_is_told(
+    remote: Path, field: str, stands: str, wanted: str, most: str
+) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+    watch.check = clocks_check(lambda: pinned_clocks(log))
+    watch.look()
+    good = watch.current()
+    assert good is not None
+    pin_clocks(log, StageClocks(good.policy.window_ms, good.policy.accepted_age_ms))
+
+    change(remote, "holdfast/policy.yaml", f"{field}: {stands}", f"{field}: {wanted}")
+
+    assert not watch.look()
+    assert watch.current() is good
+    assert len(controls(log)) == 1
+    (mistake,) = told.broken
+    assert f"spec.{field}" in mistake
+    assert most in mistake
+    change(remote, "holdfast/policy.yaml", f"{field}: {wanted}", f"{field}: {stands}")
+    watch.look()
+    assert not watch.broken
+
+
+def test_an_accepted_age_within_what_is_remembered_may_move(remote: Path) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+    watch.check = clocks_check(lambda: pinned_clocks(log))
+    pin_clocks(log, StageClocks(1000, 604_800_000))
+
+    change(remote, "holdfast/policy.yaml", "acceptedAgeMs: 604800000", "acceptedAgeMs: 3600000")
+
+    assert watch.look()
+    assert told.broken == []
+
+
+def test_a_check_that_has_nobody_to_ask_is_made_again(remote: Path) -> None:
+    log, told = MemoryLog(1), Told()
+    watch = watch_of(remote, told, log)
+
+    def away(_: Desired) -> None:
+        raise TransientError("kafka_away", "the broker did not answer")
+
+    watch.check = away
+    assert not watch.look()
+    watch.check = lambda _: None
+    assert watch.look()

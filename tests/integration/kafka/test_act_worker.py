@@ -14,10 +14,10 @@ from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
 from holdfast.worker_clocks import clocks_of
+from streams.clocks import Clocks
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.topics import VERDICTS
 from streams.log.kafka import KafkaLog
-from streams.stage_summarise import Clocks
 from tests.fakes.gitops import Remote, make_remote, verdict
 from tests.fakes.node_world import until
 from tests.fakes.worker_process import Part

@@ -14,6 +14,7 @@ from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.kafka_settings import kafka_settings
 from holdfast.worker_clocks import CLOCKS, packed
+from streams.clocks import Clocks
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.chunks import Assembler
 from streams.kafka.compacted import StateTopic
@@ -23,7 +24,6 @@ from streams.kafka.topics import ACT_STATE, WINDOWS, ensure_topics
 from streams.log.base import Append
 from streams.log.kafka import KafkaLog
 from streams.marker_codec import decode_marker
-from streams.stage_summarise import Clocks
 from tests.fakes.node_world import until
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
 from wire.segment import Kind, Segment, encode

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from holdfast.seen_retention import remembering
+from streams.clocks import Clocks
 from streams.kafka.broker import KafkaSettings
 from streams.kafka.topics import DECIDE_STATE, SEEN, ensure_topics, retention_of
-from streams.stage_summarise import Clocks
 from streams.summarise import fresh_index
 from tests.fakes.segments import START_MS
 from wire.errors import PermanentError

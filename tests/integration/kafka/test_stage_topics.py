@@ -13,6 +13,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from bench.processes import launched
 from holdfast.config import load
 from holdfast.folder import Folder
+from streams.clocks import Clocks
 from streams.faust_summarise import Summarising
 from streams.kafka.appender import Appender, Outgoing
 from streams.kafka.broker import RECORD_BYTES_MAX, KafkaSettings
@@ -22,7 +23,6 @@ from streams.kafka.topics import DEAD_LETTERS, TELEMETRY, ensure_topics
 from streams.letter_limit import LetterLimit
 from streams.log.kafka import KafkaLog
 from streams.ports import NoMeter
-from streams.stage_summarise import Clocks
 from tests.fakes.segments import START_MS, WINDOW_MS
 from tests.integration.kafka.test_letter_limit import prepare
 from wire.errors import PermanentError
