@@ -81,9 +81,6 @@ class DesiredWatch:
         if found is None:
             self._looked_at = self.broken = tip
             return False
-        except TransientError as error:  # a check has nobody to ask; the tip is looked at again
-            _log.warning("manifests_unchecked", extra={"code": error.code})
-            return False
         taken = self._take(found)
         if self.broken:
             _log.info("manifests_good_again", extra={"commit": tip})
