@@ -127,7 +127,7 @@ def test_what_the_broker_refuses_for_good_is_not_tried_again(settings: KafkaSett
     assert settings.topic(DEAD_LETTERS) in caught.value.detail
 
 
-def test_a_worker_that_the_broker_refuses_ends_with_two(
+def test_a_worker_whose_topics_would_refuse_records_ends_with_two(
     settings: KafkaSettings, tmp_path: Path
 ) -> None:
     asyncio.run(prepare(settings))
@@ -152,4 +152,5 @@ def test_a_worker_that_the_broker_refuses_ends_with_two(
             worker.kill()
             worker.wait()
 
-    assert b"kafka_refused" in said.read_bytes()
+    assert b"topic_settings_refused" in said.read_bytes()
+    assert b"max.message.bytes" in said.read_bytes()
