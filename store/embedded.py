@@ -5,15 +5,17 @@ to the next. chDB reads `pyarrow` and `numpy` when it finds them, for formats th
 never asks for; `without_arrow` keeps 40 MB out of an idle process.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from store.gate import StatementClass
+from store import reads
+from store.sql_tree import refused
 from wire.errors import PermanentError
 
 
@@ -27,6 +29,19 @@ class Answer:
     bytes_read: int = 0
     rows_written: int = 0
     seconds: float = 0.0
+    output_format: str = "TabSeparated"
+
+
+_STATEMENT_CHARACTERS_MAX: Final = 262_144
+_PARSING: Final = {
+    "max_parser_depth": "500",
+    "max_parser_backtracks": "100000",
+    "max_ast_depth": "250",
+    "max_ast_elements": "50000",
+    "max_query_size": "4000000",  # of the question that holds the statement
+    "max_execution_time": "10",
+    "readonly": "1",
+}
 
 
 class StatementError(Exception):
@@ -61,19 +76,46 @@ class EmbeddedStore:
                 "store_unopenable",
                 f"cannot open {path}: {error} (another process may hold it; the reason is above)",
             ) from error
-        self.table_functions = frozenset(
-            self._text("SELECT lower(name) FROM system.table_functions").split("\n")
-        )
+        self.dialect = reads.learn(self)
 
-    def classify(self, sql: str) -> StatementClass:
-        """The engine's own classification; unreadable SQL raises StatementError."""
-        try:
-            found = self._held._conn.classify_query(sql)  # noqa: SLF001  # no public name, pinned by a test
-        except RuntimeError as error:
-            raise StatementError(str(error)) from error
-        return StatementClass(
-            str(found["query_class"]).rpartition(".")[2].lower(), int(found["statement_count"])
+    def parse(self, sql: str) -> str:
+        """The engine's own tree of one statement, as JSON; nothing of it is run.
+
+        Parsing is bounded in size, depth and tries. What the engine cannot give as a tree is
+        refused: nothing that an analyst reads with is among it.
+        """
+        if len(sql) > _STATEMENT_CHARACTERS_MAX or "\0" in sql:
+            raise refused(
+                "this statement is too long", accepted="262144 characters, none of them 0"
+            )
+        return self._parsed("SELECT parseQueryToJSON({q:String})", sql)[0]
+
+    def write(self, tree: str) -> tuple[str, str]:
+        """The statement of a tree in the engine's own words, and what it reads in them."""
+        answer = self._parsed(
+            "SELECT formatQueryFromJSON({q:String}) AS s, parseQueryToJSON(s)", tree
         )
+        return answer[0], answer[1]
+
+    def functions(self) -> dict[str, str]:
+        """Every function by name -> the name that it stands for ('' if it is no alias)."""
+        lines = self._text("SELECT name, alias_to FROM system.functions").split("\n")
+        return {name: target for name, _, target in (line.partition("\t") for line in lines)}
+
+    def _parsed(self, question: str, text: str) -> list[str]:
+        with closing(self._connect(self._path)) as connection:
+            try:
+                _prepare(connection, "", _PARSING)
+                answer = connection.query(
+                    question, "JSONCompactEachRow", params={"q": _escaped(text)}
+                )
+                return [str(part) for part in json.loads(answer.bytes())]
+            except RuntimeError as error:
+                raise _unparsed(str(error)) from error
+            except UnicodeError as error:
+                raise PermanentError(
+                    "statement_unreadable", "a text in it is not UTF-8", accepted="unhex('...')"
+                ) from error
 
     def run(
         self,
@@ -97,6 +139,7 @@ class EmbeddedStore:
                 rows_read=result.storage_rows_read(),
                 bytes_read=result.storage_bytes_read(),
                 seconds=result.elapsed(),
+                output_format=output_format,
             )
 
     def insert(
@@ -138,6 +181,22 @@ def _prepare(connection, database: str, settings: Mapping[str, str]) -> None:  #
         ordered = sorted(settings.items(), key=lambda item: item[0] == "readonly")
         terms = ", ".join(f"{_setting_name(name)} = '{quoted(value)}'" for name, value in ordered)
         connection.query(f"SET {terms}", "TabSeparated")
+
+
+def _escaped(text: str) -> str:
+    """The text as the value of a parameter, which the engine unescapes."""
+    return re.sub(
+        r"[\\\n\t\r]",
+        lambda m: {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}[m.group()],
+        text,
+    )
+
+
+def _unparsed(message: str) -> Exception:
+    """The engine's error without the question that we asked it."""
+    if "supported by parseQueryToJSON" in message:
+        return refused("this kind of statement is not for this user")
+    return StatementError(message.partition(": In scope SELECT ")[0])
 
 
 def quoted(text: str) -> str:

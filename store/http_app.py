@@ -18,20 +18,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from store import http_format
+from store import http_format, statements
 from store.embedded import Answer, EmbeddedStore, StatementError
-from store.gate import (
-    SETTINGS_PROBE,
-    Limits,
-    Role,
-    analyst_settings,
-    check_analyst,
-    check_calls,
-    check_database,
-    check_writer,
-)
-from store.http_format import StatementRequest
-from store.sql_tokens import tokens
+from store.gate import Limits, Role
 from wire.errors import PermanentError, TransientError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -47,7 +36,6 @@ _STATUS_OF: Final = {
     "body_corrupt": (400, 432, "UNKNOWN_CODEC"),
     "unknown_encoding": (415, 432, "UNKNOWN_CODEC"),
 }
-_WRITER_FIRST: Final = {"date_time_input_format": "best_effort", "session_timezone": "UTC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,60 +176,12 @@ class HttpApp:
         )
         body = http_format.inflated(body, headers.get("content-encoding", ""), bytes_max=bytes_max)
         request = http_format.read_request(query, headers, body)
-        database = check_database(role, request.database)
-        answer = (
-            self._run_writer(request, database)
-            if is_writer
-            else self._run_analyst(request, database)
-        )
+        answer = statements.run(self._store, role, request, self._limits.analyst)
         return _answer_reply(
-            request,
             answer,
             headers.get("accept-encoding", "")
             if query.get("enable_http_compression") == "1"
             else "",
-        )
-
-    def _run_writer(self, request: StatementRequest, database: str) -> Answer:
-        settings = _WRITER_FIRST | dict(request.settings)
-        known = self._store.table_functions
-        if request.insert:
-            check_calls(tokens(request.insert.head), known)
-            return self._store.insert(
-                request.insert.head,
-                input_format=request.insert.input_format,
-                chunks=[request.body] if request.body else [],
-                database=database,
-                settings=settings,
-            )
-        check_writer(request.sql, self._store.classify(request.sql), table_functions=known)
-        return self._store.run(
-            request.sql,
-            output_format=request.output_format,
-            database=database,
-            settings=settings,
-            params=request.params,
-        )
-
-    def _run_analyst(self, request: StatementRequest, database: str) -> Answer:
-        if request.insert:
-            raise PermanentError("statement_refused", "an analyst may not insert")
-        probes = " ".join(request.sql.split()).removesuffix(" FORMAT Native") == SETTINGS_PROBE
-        check_analyst(
-            request.sql,
-            self._store.classify(request.sql),
-            params=request.params,
-            table_functions=self._store.table_functions,
-        )
-        settings = analyst_settings(request.settings, self._limits.analyst)
-        settings |= {"session_timezone": settings.get("session_timezone", "UTC")}
-        settings["readonly"] = "2" if probes else "1"
-        return self._store.run(
-            request.sql,
-            output_format=request.output_format,
-            database=database,
-            settings=settings,
-            params=request.params,
         )
 
 
@@ -258,9 +198,9 @@ async def _body(receive: Receive, bytes_max: int) -> bytes:
             return bytes(whole)
 
 
-def _answer_reply(request: StatementRequest, answer: Answer, accepted: str) -> _Reply:
+def _answer_reply(answer: Answer, accepted: str) -> _Reply:
     headers = {
-        "Content-Type": http_format.content_type(request.output_format),
+        "Content-Type": http_format.content_type(answer.output_format),
         "X-ClickHouse-Timezone": "UTC",
         "X-ClickHouse-Summary": json.dumps(
             {
@@ -274,7 +214,7 @@ def _answer_reply(request: StatementRequest, answer: Answer, accepted: str) -> _
     }
     body = answer.body
     if body:
-        headers["X-ClickHouse-Format"] = request.output_format
+        headers["X-ClickHouse-Format"] = answer.output_format
         if accepted:
             body, encoding = http_format.deflated(body, accepted)
             headers |= {"Content-Encoding": encoding} if encoding else {}

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from store.cluster import on_cluster
 from wire.errors import PermanentError
 
-_LEDGER: Final = (
+LEDGER: Final = (
     "CREATE DATABASE IF NOT EXISTS hf_store",
     """CREATE TABLE IF NOT EXISTS hf_store.schema_migrations
 (
@@ -91,7 +91,7 @@ def migrate(
     if [m.number for m in wanted] != list(range(1, len(wanted) + 1)):
         raise PermanentError("migration_gap", "migrations must be numbered from 1 without gaps")
     if not int(str(store.rows(_LEDGER_STANDS)[0][0])):  # DDL needs all servers, a start should not
-        for statement in rendered(_LEDGER, cluster):
+        for statement in rendered(LEDGER, cluster):
             store.command(statement)
     found = store.rows("SELECT id, checksum FROM hf_store.schema_migrations FINAL")
     applied = {int(str(number)): str(checksum) for number, checksum in found}
@@ -122,7 +122,7 @@ def rendered(statements: Iterable[str], cluster: str) -> list[str]:
 
 def cluster_ddl(cluster: str) -> str:
     """Everything that a new cluster is given, in order, as one text."""
-    every = [*_LEDGER, *(s for m in shipped() for s in m.statements())]
+    every = [*LEDGER, *(s for m in shipped() for s in m.statements())]
     return "".join(f"{statement};\n\n" for statement in rendered(every, cluster))
 
 

@@ -81,7 +81,6 @@ REFUSED = [
     "SELECT 1 SETTINGS readonly = 0",
     "SELECT \u2018 ' \u2019 FROM hf_store.action --'",
     "SELECT $a$ ' $a$ FROM hf_store.action --'",
-    "SELECT 1 /* /* */ FROM hf_store.action -- */",
     "SELECT '\\\\' FROM hf_store.action --'",
     "SELECT '' '' FROM hf_store.action --'",
     "SELECT `\\`` FROM hf_store.action --`",
@@ -203,7 +202,7 @@ def test_the_writer_may_not_make_tables_that_could_wedge_the_store(
 ) -> None:
     client = store_endpoint.writer()
 
-    with pytest.raises(PermanentError, match="MergeTree family"):
+    with pytest.raises(PermanentError, match="164"):
         client.command("CREATE TABLE hf_store.k (a String) ENGINE = Kafka('x', 'y', 'z', 'CSV')")
 
 
@@ -217,6 +216,29 @@ def test_the_writer_may_not_make_tables_that_could_wedge_the_store(
         "SELECT 1 INTO OUTFILE '/tmp/holdfast-outfile.csv'",
         "GRANT ALL ON *.* TO default",
         "SELECT 1; SELECT 2",
+        "CREATE TABLE hf_store.k (a String) ENGINE = MergeTree ORDER BY a",
+        "CREATE TABLE hf_store.k (a String) ENGINE = File(CSV)",
+        "CREATE VIEW hf.k AS SELECT file('/etc/passwd')",
+        "CREATE DICTIONARY hf.d (a UInt64) PRIMARY KEY a SOURCE(FILE(path 'x' format 'CSV'))",
+        "ALTER TABLE hf_store.action ADD COLUMN x String DEFAULT file('/etc/passwd')",
+        "DROP TABLE hf_store.action",
+        "DROP DATABASE hf_store",
+        "TRUNCATE TABLE hf_store.schema_migrations",
+        "INSERT INTO hf_store.action (detail) SELECT file('/etc/passwd')",
+        "INSERT INTO hf_store.action (detail) VALUES (file('/etc/passwd'))",
+        "INSERT INTO hf_store.action (detail) FORMAT Values (file('/etc/passwd'))",
+        "INSERT INTO hf_store.action FROM INFILE '/etc/passwd' FORMAT LineAsString",
+        "INSERT INTO hf_store.`x\\x79` FORMAT CSV\n1",
+        "INSERT INTO system.settings FORMAT CSV\n1",
+        "SELECT * APPLY(file) FROM (SELECT '/etc/passwd' AS p)",
+        "SELECT * FROM `/etc/passwd`",
+        "SELECT * FROM default.`/etc/passwd`",
+        "SELECT 1 SETTINGS select = 'file(1)'",
+        "SYSTEM SHUTDOWN",
+        "SET max_threads = 1",
+        "ATTACH TABLE hf_store.k FROM '/tmp/x' (a String) ENGINE = MergeTree ORDER BY a",
+        "BACKUP DATABASE hf TO File('x')",
+        "SELECT * FROM system.processes",
     ],
 )
 def test_the_writer_reaches_nothing_outside_of_the_store(
@@ -226,7 +248,7 @@ def test_the_writer_reaches_nothing_outside_of_the_store(
 
     answer = httpx.post(f"http://127.0.0.1:{store_endpoint.port}/", content=sql, auth=auth)
 
-    assert answer.status_code >= 400
+    assert answer.status_code in (400, 403, 404), answer.text
     assert not Path("/tmp/holdfast-outfile.csv").exists()  # noqa: S108  # the name in the statement
 
 
