@@ -148,7 +148,8 @@ class Settings(BaseSettings):
         default="at_least_once", description="anything else is refused: see docs/decisions"
     )
     clock_offset_ms: int = Field(
-        default=0, description="for tests of wrong clocks: added to the time of `holdfast ingest`"
+        default=0,
+        description="for tests of wrong clocks: added to the time of `holdfast ingest` and `up`",
     )
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="a worker's health and metrics; 0 = none"

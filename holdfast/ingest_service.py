@@ -24,8 +24,10 @@ from holdfast.kafka_settings import kafka_settings
 from holdfast.kept_state import kept
 from holdfast.outside import repository_of
 from holdfast.policy_check import age_check, all_of, clocks_check
+from holdfast.registered import RegistrationWatch
 from holdfast.worker_clocks import clocks_of, window_alone
 from ingest.keys import KeyFile
+from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve
 from ingest.signing import load_or_make
@@ -78,16 +80,17 @@ class IngestService:
         if not await self._topics_there(stop):
             return 0
         log = KafkaLog(self._kafka, client_id=f"holdfast-{self._settings.writer}")
+        receiver = make_receiver(self._settings, log, self._watch, self._now_ms)
         control = threading.Thread(
             target=self._control,
-            args=(partial(loop.call_soon_threadsafe, stop.set),),
+            args=(partial(loop.call_soon_threadsafe, stop.set), receiver),
             name="control",
         )
         control.start()
         following = asyncio.create_task(self._follow_topics())
         try:
             await serve(
-                make_receiver(self._settings, log, self._watch, self._now_ms),
+                receiver,
                 keys=self._keys,
                 releases=self._releases,
                 settings=serve_settings(self._settings),
@@ -125,10 +128,12 @@ class IngestService:
             said = {"code": error.code, "detail": error.detail, "do": error.accepted}
             _log.error("topics_changed", extra=said)  # its words are all there is
 
-    def _control(self, give_up: partial[object]) -> None:
+    def _control(self, give_up: partial[object], receiver: Receiver) -> None:
+        registered = RegistrationWatch()
         try:
             while not self._quit.is_set():
                 self._watch.look()
+                registered.look(receiver.totals(), self._watch.current())
                 self._quit.wait(self._settings.gitops_poll_s)
         except Exception:  # noqa: BLE001  # a thread's end must not go unnoticed
             _log.exception("thread_failed")

@@ -17,7 +17,7 @@ from functools import partial
 
 from actions.desired_files import BrokenManifestsError
 from actions.messages import Notice
-from holdfast.clock import now_ms
+from holdfast.clock import wrong_by
 from holdfast.config import Settings, load
 from holdfast.doors import make_receiver, serve_settings
 from holdfast.farewell import leave, wait_for
@@ -27,6 +27,7 @@ from holdfast.kept_state import kept, newest
 from holdfast.observe import start_logging
 from holdfast.outside import open_writer, store_settings
 from holdfast.policy_check import clocks_check
+from holdfast.registered import RegistrationWatch
 from holdfast.wiring import (
     Parts,
     make_parts,
@@ -51,9 +52,10 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._now_ms = wrong_by(settings.clock_offset_ms)
         self._folder = Folder(settings.dir)
         self._folder.create()
-        self._parts: Parts = make_parts(settings, self._folder, now_ms)
+        self._parts: Parts = make_parts(settings, self._folder, self._now_ms)
         self._state = StateStore(self._folder.state)
         self._quit = threading.Event()
         self._wake = threading.Event()
@@ -63,13 +65,16 @@ class Service:
             self._parts.watched,
             self._parts.log,
             settings.writer,
-            now_ms,
+            self._now_ms,
             self._report_broken,
             desired=newest(kept(self._folder.kept_state), last_desired(self._state)),
             on_notice=self._report,
             kept=self._folder.kept_state,
             check=clocks_check(lambda: pinned_clocks(self._parts.log)),
         )
+
+        self._receiver = make_receiver(settings, self._parts.log, self._watch, self._now_ms)
+        self._registered = RegistrationWatch(self._report)
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; the exit code."""
@@ -84,10 +89,9 @@ class Service:
         ]
         for thread in threads:
             thread.start()
-        receiver = make_receiver(self._settings, self._parts.log, self._watch, now_ms)
         try:
             await serve(
-                receiver,
+                self._receiver,
                 keys=self._parts.keys,
                 releases=self._parts.releases,
                 settings=serve_settings(self._settings),
@@ -154,7 +158,7 @@ class Service:
         return 0.0 if moved else _IDLE_S
 
     def _open_store(self) -> Writer:
-        return open_writer(self._settings, self._folder, now_ms())
+        return open_writer(self._settings, self._folder, self._now_ms())
 
     def _until_there(self, attempt: Callable[[], Writer]) -> Writer | None:
         while not self._quit.is_set():
@@ -170,13 +174,14 @@ class Service:
         writer: Writer | None = None
         look_at_ms = 0
         while not self._quit.is_set():
-            if now_ms() >= look_at_ms:
+            if self._now_ms() >= look_at_ms:
                 self._look()
-                look_at_ms = now_ms() + int(self._settings.gitops_poll_s * 1000)
+                self._registered.look(self._receiver.totals(), self._watch.current())
+                look_at_ms = self._now_ms() + int(self._settings.gitops_poll_s * 1000)
             for verdict in state.owed():
-                performer.receive([verdict], now_ms=now_ms())
+                performer.receive([verdict], now_ms=self._now_ms())
                 state.taken(verdict.verdict_id)
-            if performer.step(self._watch.current(), now_ms=now_ms()):
+            if performer.step(self._watch.current(), now_ms=self._now_ms()):
                 look_at_ms = 0  # our own commit changes what is desired
             writer = self._report_actions(writer)
             if look_at_ms:
@@ -204,10 +209,10 @@ class Service:
         return writer
 
     def _report(self, notice: Notice) -> None:
-        self._parts.performer.report(notice, now_ms=now_ms())
+        self._parts.performer.report(notice, now_ms=self._now_ms())
 
     def _report_broken(self, commit: str, error: BrokenManifestsError) -> None:
-        self._parts.performer.report_broken(commit, error, now_ms=now_ms())
+        self._parts.performer.report_broken(commit, error, now_ms=self._now_ms())
 
 
 def main() -> int:

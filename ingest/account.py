@@ -1,6 +1,6 @@
 """A checked group -> what each upload is told, and what the log counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,20 @@ def account(group: UploadGroup, checked: Checked, partition: Sequence[int]) -> A
             add(tallies, f"{_counted_as(refusal.field)}:rejected:{refusal.code}", refusal.rows)
     for i in np.flatnonzero(checked.blanked & checked.upload_kept).tolist():
         add(made.kept[partition[i]], "fields:unknown_rollout")
+    for i, fields in _folded(group, checked):
+        for name in fields:
+            add(made.kept[partition[i]], f"fields:unregistered_{name}")
     return made
+
+
+def _folded(group: UploadGroup, checked: Checked) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Uploads that say what is not registered, and in which fields."""
+    fields = [admitted.folded if admitted else () for admitted in checked.admitted]
+    if not any(fields):
+        return
+    for i in np.flatnonzero(checked.upload_kept).tolist():
+        if found := fields[group.context[i]]:
+            yield i, found
 
 
 def _count_refused(pending: Tallies, code: str, counts: Mapping[str, int]) -> None:

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -23,7 +24,7 @@ from ingest.bodies import BodyLimits, decompress
 from ingest.ports import Keys
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
-from ingest.status import status_of
+from ingest.status import retry_after_s, status_of
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError
 
@@ -142,20 +143,22 @@ async def _abort(
 ) -> NoReturn:
     """End the call with a rich status: BadRequest names the field, RetryInfo the wait."""
     code = status_of(error).grpc
-    if isinstance(error, TransientError):
-        delay = duration_pb2.Duration(seconds=error.retry_after_s)
-        detail = error_details_pb2.RetryInfo(retry_delay=delay)
-    else:
+    details: list[Message] = []
+    if isinstance(error, PermanentError):
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=error.field,
             description=f"{error.detail}; accepted: {error.accepted}",
             reason=error.code,
         )
-        detail = error_details_pb2.BadRequest(field_violations=[violation])
-    packed = any_pb2.Any()
-    packed.Pack(detail)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if (seconds := retry_after_s(error)) is not None:
+        delay = duration_pb2.Duration(seconds=seconds)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for place, detail in zip(packed, details, strict=True):
+        place.Pack(detail)
     status = status_pb2.Status(
-        code=code.value[0], message=f"{error.code}: {error.detail}", details=[packed]
+        code=code.value[0], message=f"{error.code}: {error.detail}", details=packed
     )
     rich = rpc_status.to_status(status)
     await context.abort(rich.code, rich.details, rich.trailing_metadata)

@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ingest.http_body import Send
 from ingest.receipt import Receipt, to_json, to_protobuf
-from ingest.status import status_of
+from ingest.status import retry_after_s, status_of
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError
 
@@ -39,9 +39,9 @@ def problem_headers(error: PermanentError | TransientError) -> list[Header]:
     """What belongs to the status beside the document."""
     status = status_of(error).http
     headers = [(b"cache-control", b"no-store")]
-    if isinstance(error, TransientError):
-        headers.append((b"retry-after", str(error.retry_after_s).encode()))
-    elif status == 401:  # noqa: PLR2004
+    if (seconds := retry_after_s(error)) is not None:
+        headers.append((b"retry-after", str(seconds).encode()))
+    if status == 401:  # noqa: PLR2004
         headers.append((b"www-authenticate", b'Bearer realm="holdfast"'))
     elif status == 405:  # noqa: PLR2004
         headers.append((b"allow", b"POST"))

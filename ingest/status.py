@@ -56,6 +56,30 @@ STATUS: Final[dict[str, Status]] = {
 """Codes that stand here are answered so; every other PermanentError is a 422."""
 
 
+KEPT: Final = frozenset(
+    {
+        # a key may be rotated, a folder restored: nobody has said anything about the upload
+        "key_missing",
+        "key_unknown",
+        "key_expired",
+        "key_other_app",
+        # what ships today is registered tomorrow
+        "unknown_app",
+        "unknown_model",
+        "unknown_model_version",
+    }
+)
+"""Refusals that a person will undo: phones keep the upload, and come back after `LATER_S`."""
+LATER_S: Final = 3600
+
+
+def retry_after_s(error: PermanentError | TransientError) -> int | None:
+    """When to come back with this upload, until it is too old; None: never, delete it."""
+    if isinstance(error, TransientError):
+        return error.retry_after_s
+    return LATER_S if error.code in KEPT else None
+
+
 def status_of(error: PermanentError | TransientError) -> Status:
     """How to answer `error`, on either transport."""
     if isinstance(error, TransientError):

@@ -8,6 +8,7 @@
 ``feedback:received``, ``feedback:rejected:<code>`` outcome reports, likewise
 ``fields:unknown_field``     fields that no schema names: discarded
 ``fields:unknown_rollout``   uploads whose rollout does not stand (any more): blanked there
+``fields:unregistered_<field>`` uploads whose name there is not registered: ``other`` instead
 
 So ``uploads:received`` = uploads in segments + the sum of ``uploads:rejected:*``, and the same for
 rows. An accepted upload is counted in the very record that holds its rows; what was refused whole

@@ -1,4 +1,10 @@
-"""Which names an upload's context may say, by the current desired state."""
+"""Which names an upload's context may say, by the current desired state.
+
+An app ships a version, or a phone travels, before anybody has registered it. Such an upload is
+taken: what is not registered becomes `OTHER`, so that nothing unregistered is stored, and its rows
+count outside of a rollout, so that they are in no verdict of a release. An app, a model or a
+model's version cannot be folded: rows of a model that nobody knows mean nothing.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -28,6 +34,7 @@ _ENUMS: Final = (
     ("placement", PLACEMENTS),
 )
 _NAMES_SHOWN: Final = 20
+OTHER: Final = "other"
 _UNKNOWN: Final = Known("", "", (), ())
 
 
@@ -36,13 +43,15 @@ class Admitted:
     """A context of registered names alone.
 
     `in_rollout`: it names a rollout that stands. `blanked`: it named one that does not (a phone
-    may be late after a rollback), so its rows count as outside a rollout.
+    may be late after a rollback), so its rows count as outside a rollout. `folded`: the fields
+    whose names were not registered.
     """
 
     context: Context
     in_rollout: bool
     blanked: bool
     class_groups: int
+    folded: tuple[str, ...] = ()
 
 
 class Vocabulary:
@@ -77,12 +86,15 @@ class Vocabulary:
         release = self._releases.get((c.app_id, c.model_id))
         known = self._known.get((c.app_id, c.model_id), _UNKNOWN)
         versions = (*policy.app_versions.get(c.app_id, ()), *known.app_versions)
-        _registered("app_version", c.app_version, versions, code="unknown_app_version")
+        open_ended = (
+            ("app_version", c.app_version, versions),
+            ("sdk_version", c.sdk_version, policy.sdk_versions),
+            ("region", c.region, policy.regions),
+        )
+        folded = tuple(name for name, value, names in open_ended if value not in names)
         declared = versions_of(release) if release is not None else ()
         versions = (*declared, *known.versions)
         _registered("model_version", c.model_version, versions, "unknown_model_version")
-        _registered("sdk_version", c.sdk_version, policy.sdk_versions, "unknown_sdk_version")
-        _registered("region", c.region, policy.regions, code="unknown_region")
         for name, members in _ENUMS:
             _registered(name, getattr(c, name), members[1:], code=f"unknown_{name}")
         _within("os_major", c.os_major, OS_MAJOR_MAX)
@@ -90,10 +102,21 @@ class Vocabulary:
         epsilon = round(float(c.epsilon), 2)
         rollout = release.rollout if release is not None else None
         classes = release.class_groups if release is not None else 0
-        if not c.rollout_id or rollout is None or c.rollout_id != rollout.rollout_id:
-            outside = replace(c, rollout_id="", step=0, arm="", epsilon=epsilon)
-            blanked = bool(c.rollout_id)
-            return Admitted(outside, False, blanked, classes)
+        is_strange = rollout is None or c.rollout_id != rollout.rollout_id
+        if not c.rollout_id or is_strange or folded:
+            outside = replace(
+                c,
+                app_version=OTHER if "app_version" in folded else c.app_version,
+                sdk_version=OTHER if "sdk_version" in folded else c.sdk_version,
+                region=OTHER if "region" in folded else c.region,
+                rollout_id="",
+                step=0,
+                arm="",
+                epsilon=epsilon,
+            )
+            blanked = bool(c.rollout_id) and is_strange
+            return Admitted(outside, False, blanked, classes, folded)
+        assert rollout is not None, "is_strange otherwise"  # noqa: S101
         _registered("arm", c.arm, ARMS[1:], code="unknown_arm")
         _within("step", c.step, rollout.step)
         return Admitted(replace(c, epsilon=epsilon), True, False, classes)

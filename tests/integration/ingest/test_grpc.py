@@ -102,9 +102,9 @@ BAD: dict[str, tuple[Callable[[], bytes], grpc.StatusCode, str, str]] = {
     "unknown model": (
         lambda: changed(lambda u: setattr(u.context, "model_id", "other")),
         grpc.StatusCode.INVALID_ARGUMENT, "unknown_model", "context.model_id"),
-    "free text for a region": (
-        lambda: changed(lambda u: setattr(u.context, "region", "my home")),
-        grpc.StatusCode.INVALID_ARGUMENT, "unknown_region", "context.region"),
+    "free text for a model's version": (
+        lambda: changed(lambda u: setattr(u.context, "model_version", "my home")),
+        grpc.StatusCode.INVALID_ARGUMENT, "unknown_model_version", "context.model_version"),
     "another app than the key's": (
         lambda: changed(lambda u: setattr(u.context, "app_id", "camera")),
         grpc.StatusCode.PERMISSION_DENIED, "key_other_app", "context.app_id"),

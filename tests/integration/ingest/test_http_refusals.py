@@ -34,9 +34,9 @@ BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str, str]] = {
     "unknown model": (
         lambda: changed(lambda u: setattr(u.context, "model_id", "other")),
         {}, 422, "unknown_model", "context.model_id"),
-    "free text for a region": (
-        lambda: changed(lambda u: setattr(u.context, "region", "my home is 52.5,13.4")),
-        {}, 422, "unknown_region", "context.region"),
+    "free text for a model's version": (
+        lambda: changed(lambda u: setattr(u.context, "model_version", "my home is 52.5,13.4")),
+        {}, 422, "unknown_model_version", "context.model_version"),
     "another app than the key's": (
         lambda: changed(lambda u: setattr(u.context, "app_id", "camera")),
         {}, 403, "key_other_app", "context.app_id"),

@@ -235,9 +235,9 @@ CONTEXT = Context(
     "0.1.0",
 )
 WRONG: list[tuple[str, object]] = [
-    ("app_id", "x"), ("app_version", "x"), ("platform", ""), ("os_major", 10**9),
-    ("os_major", -1), ("device_tier", "x"), ("region", "x"), ("network", ""), ("model_id", "scene"),
-    ("model_version", "3.0"), ("runtime", ""), ("placement", ""), ("sdk_version", "x"),
+    ("app_id", "x"), ("platform", ""), ("os_major", 10**9),
+    ("os_major", -1), ("device_tier", "x"), ("network", ""), ("model_id", "scene"),
+    ("model_version", "3.0"), ("runtime", ""), ("placement", ""),
     ("epsilon", float("nan")), ("epsilon", -1.0),
 ]  # fmt: skip
 
