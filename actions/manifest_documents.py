@@ -28,8 +28,10 @@ from wire.errors import PermanentError
 API_VERSION: Final = "holdfast.dev/v1"
 SCHEMAS: Final = {"ModelRelease": "model_release", "Policy": "policy", "RateCard": "rate_card"}
 FILE_BYTES_MAX: Final = 256 << 10
-BYTES_MAX: Final = 8 << 20
+BYTES_MAX: Final = 4 << 20
 """Of all files that could hold manifests, together."""
+MISTAKES_MAX: Final = 100
+"""Of one file: whoever mends these sees the next ones."""
 _HOLD_MS: Final = 253_402_300_799_000  # the last second of the year 9999: the longest hold
 
 
@@ -77,11 +79,15 @@ def read_documents(
             most = f"at most {BYTES_MAX} bytes in all files"
             mistakes.append(Mistake(file, "", "too many bytes of manifests", most))
             break
+        here: list[Mistake] = []
         for outcome in _read(file, content, is_known=file in known):
             if isinstance(outcome, Document):
                 found.append(outcome)
             else:
-                mistakes.append(outcome)
+                here.append(outcome)
+            if len(here) >= MISTAKES_MAX:
+                break
+        mistakes += here
     return found, list(dict.fromkeys(mistakes))
 
 
@@ -113,6 +119,8 @@ def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistak
     mistakes = list(_not_finite(file, "", value))
     for error in _validator(SCHEMAS[kind]).iter_errors(value):
         mistakes.extend(_mistakes(file, error))
+        if len(mistakes) >= MISTAKES_MAX:
+            break
     metadata, spec = value.get("metadata"), value.get("spec")
     if mistakes or not isinstance(metadata, dict) or not isinstance(spec, dict):
         yield from mistakes

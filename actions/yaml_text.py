@@ -6,7 +6,7 @@ left before it does. JSON is read the same way. Scalars mean what YAML 1.2 says 
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ ALIASES_MAX: Final = 20
 """Nested aliases multiply ("billion laughs"); 20 cannot make more than about 1,500 copies."""
 Step = str | int
 _BOM: Final = "\ufeff"
+_PAIR: Final = re.compile(r"(?<!\\)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 
 
 def text_of(content: bytes) -> str:
@@ -54,9 +55,20 @@ def plain_values(content: bytes, *, aliases_max: int | None = None) -> list[Plai
         aliases. The words hold nothing of the file but its line numbers.
     """
     try:
-        return list(values_of(_events(text_of(content)), Budget(aliases_max=aliases_max)))
+        events = _events(_joined(text_of(content), _character))
+        return list(values_of(events, Budget(aliases_max=aliases_max)))
     except (yaml.YAMLError, ValueError) as error:
         raise PermanentError("yaml_unreadable", _where(error)) from error
+
+
+def _joined(text: str, join: Callable[[re.Match[str]], str]) -> str:
+    """JSON's escaped surrogate pairs as YAML has them: one character, one escape."""
+    return _PAIR.sub(join, text) if text.lstrip()[:1] in ("{", "[") else text
+
+
+def _character(pair: re.Match[str]) -> str:
+    high, low = int(pair[1], 16) - 0xD800, int(pair[2], 16) - 0xDC00
+    return f"\\U{0x10000 + (high << 10) + low:08x}"
 
 
 def _events(text: str) -> Iterator[Event]:
@@ -100,7 +112,7 @@ def find_scalar(text: str, document: int, path: Sequence[Step]) -> Span | None:
         not a scalar; ``yaml_unreadable``.
     """
     try:
-        events = _events(text)
+        events = _events(_joined(text, lambda found: "x" * len(found[0])))
         for _ in range(document + 1):
             for event in events:
                 if isinstance(event, DocumentStartEvent):
