@@ -114,6 +114,8 @@ class Repository:
         return self._local(["rev-parse", "--verify", f"{self._tip}^{{commit}}"]).decode().strip()
 
     def _make_clone(self, object_format: str = "sha1") -> None:
+        if self._bare.is_file() or self._bare.is_symlink():
+            self._bare.unlink()
         shutil.rmtree(self._bare, ignore_errors=True)
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         argv = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}"]
@@ -146,6 +148,8 @@ class Repository:
         if self._git.try_run(["rev-parse", "--git-dir"]).code:
             return True
         known = self._git.try_run(["rev-parse", "--verify", "--quiet", self._tip])
+        if known.stderr:  # a ref that is merely not there says nothing
+            return True
         argv = ["rev-list", "--objects", "-n", "1", self._tip]
         if not known.code and self._git.try_run(argv).code:
             return True

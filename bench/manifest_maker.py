@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import yaml
@@ -15,6 +15,7 @@ import yaml
 from actions.desired_files import UNIT_METRICS
 from wire.pb.registry import METRICS
 
+_T = TypeVar("_T")
 KINDS: Final = {"Policy": "policy", "ModelRelease": "model_release", "RateCard": "rate_card"}
 _SENSE: Final = 0.9
 """How often a part is made to fit the others."""
@@ -189,7 +190,7 @@ class Maker:
                 text = yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False, width=10**6)
                 return f"{name}.yaml", text.encode()
 
-    def _one(self, among: Sequence[Any]) -> Any:  # noqa: ANN401
+    def _one(self, among: Sequence[_T]) -> _T:
         return among[self._int(len(among))]
 
     def _int(self, end: int) -> int:
