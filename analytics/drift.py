@@ -149,7 +149,7 @@ class DriftMonitor:
             effect_high=high,
             n=window.n,
             is_within_budget=self._spend(),
-            detail=f"{alarm.statistic} {alarm.observed:.4f}, expected {alarm.expected:.4f}; "
+            detail=f"{alarm.statistic} {alarm.observed:.4g}, expected {alarm.expected:.4g}; "
             f"evidence {first.statistic:.0f} of {first.threshold:.0f}, ADWIN agrees "
             f"({second.detail}). {_CAVEAT}",
         )

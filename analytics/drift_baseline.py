@@ -31,13 +31,18 @@ _LEVEL_STANDARD_ERRORS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A fitted series. `innovation_sd` is the long-run sd after prewhitening with `phi`."""
+    """A fitted series. `innovation_sd` is the long-run sd after prewhitening with `phi`.
+
+    `slope_per_day` is a straight trend around `origin_ms`; 0 where none was asked for.
+    """
 
     seasons: Seasons
     coefficients: NDArray[np.float64]
     phi: float
     innovation_sd: float
     windows: int
+    slope_per_day: float = 0.0
+    origin_ms: int = 0
 
     def expected(self, start_ms: int) -> float:
         """The season's value in the window that starts at `start_ms`."""
@@ -46,7 +51,7 @@ class Baseline:
     def fitted(self, start_ms: NDArray[np.int64]) -> NDArray[np.float64]:
         """The season's values, shape ``(windows,)``."""
         fitted: NDArray[np.float64] = (design(start_ms, self.seasons) * self.coefficients).sum(1)
-        return fitted
+        return fitted + self.slope_per_day * _days_since(self.origin_ms, start_ms)
 
     def score(self, residual: float, before: float, gap: int) -> float:
         """Innovation in long-run sd; `before` is the residual `gap` usable-window steps ago."""
@@ -65,7 +70,29 @@ class Baseline:
             for before, now, gap in zip(residuals[:-1], residuals[1:], gaps, strict=True)
         ]
 
-    def tolerance_z(self, tolerance: float) -> float:
+    def residual(self, start_ms: int, value: float, count: int) -> float:
+        """The value's distance from its season, in the value's own unit."""
+        return value - self.expected(start_ms)
+
+    def history(
+        self,
+        start_ms: NDArray[np.int64],
+        values: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        *,
+        window_ms: int,
+    ) -> list[float]:
+        """`scores`, whatever the windows' counts."""
+        return self.scores(start_ms, values, window_ms=window_ms)
+
+    def effects(
+        self, middle: float, windows: int, start_ms: int, count: int
+    ) -> tuple[float, float, float]:
+        """A mean residual over `windows`, and two standard errors around it."""
+        reach = 2.0 * self.residual_sd() / sqrt(windows)
+        return middle, middle - reach, middle + reach
+
+    def tolerance_z(self, tolerance: float, start_ms: int = 0, count: int = 0) -> float:
         """A shift of `tolerance`, as it remains after prewhitening, plus the level's own error."""
         level_error = _LEVEL_STANDARD_ERRORS / sqrt(self.windows)
         return tolerance * (1.0 - self.phi) / self.innovation_sd + level_error
@@ -80,6 +107,8 @@ class Baseline:
             "phi": self.phi,
             "innovation_sd": self.innovation_sd,
             "windows": self.windows,
+            "slope_per_day": self.slope_per_day,
+            "origin_ms": self.origin_ms,
         }
 
 
@@ -91,6 +120,8 @@ def restored(seasons: Seasons, state: Mapping[str, Plain]) -> Baseline:
         phi=as_float(state["phi"]),
         innovation_sd=as_float(state["innovation_sd"]),
         windows=as_int(state["windows"]),
+        slope_per_day=as_float(state["slope_per_day"]),
+        origin_ms=as_int(state["origin_ms"]),
     )
 
 
@@ -109,8 +140,17 @@ def design(start_ms: NDArray[np.int64], seasons: Seasons) -> NDArray[np.float64]
     return np.stack(parts, axis=1)
 
 
+def _days_since(origin_ms: int, start_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray((start_ms - origin_ms) / DAY_MS, np.float64)
+
+
 def fit(
-    start_ms: NDArray[np.int64], values: NDArray[np.float64], seasons: Seasons, *, sd_floor: float
+    start_ms: NDArray[np.int64],
+    values: NDArray[np.float64],
+    seasons: Seasons,
+    *,
+    sd_floor: float,
+    with_trend: bool = False,
 ) -> Baseline:
     """Least squares with outliers pulled in, then AR(1), then the long-run spread.
 
@@ -118,6 +158,9 @@ def fit(
     having no spread at all.
     """
     x = design(start_ms, seasons)
+    origin_ms = int(start_ms[len(start_ms) // 2])
+    if with_trend:
+        x = np.column_stack([x, _days_since(origin_ms, start_ms)])
     pulled = values
     fitted: NDArray[np.float64] = np.zeros_like(values)
     coefficients: NDArray[np.float64] = np.zeros(x.shape[1])
@@ -133,7 +176,17 @@ def fit(
     innovations = residual[1:] - phi * residual[:-1]
     block_sd = max(_block_sd(innovations, width) for width in _BLOCKS)
     spread = max(_mad_sd(innovations), block_sd, float(innovations.std()), sd_floor)
-    return Baseline(seasons, coefficients, phi, spread * _SD_MARGIN, len(values))
+    season = columns(seasons)
+    slope = float(coefficients[season]) if with_trend else 0.0
+    return Baseline(
+        seasons,
+        coefficients[:season],
+        phi,
+        spread * _SD_MARGIN,
+        len(values),
+        slope,
+        origin_ms if with_trend else 0,
+    )
 
 
 def _mad_sd(values: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics import drift_baseline
+from analytics import drift_baseline, drift_rates
 from analytics.detectors.adwin import Adwin
 from analytics.detectors.base import (
     DetectorWindow,
@@ -25,7 +25,9 @@ from analytics.detectors.base import (
 )
 from analytics.detectors.shiryaev_roberts import ShiryaevRoberts
 from analytics.drift_baseline import DAY_MS, WEEK_MS, Baseline, Seasons
+from analytics.drift_rates import RateBaseline
 from analytics.drift_statistics import (
+    RATE_SHARE,
     STATISTICS,
     SeriesKind,
     SeriesWindow,
@@ -87,7 +89,7 @@ class _Watch:
     """One statistic after the warm-up: residual, both detectors, the standing alarm."""
 
     statistic: Statistic
-    baseline: Baseline
+    baseline: Baseline | RateBaseline
     rules: DriftRules
     last_ms: int
     last_residual: float
@@ -106,12 +108,12 @@ class _Watch:
 
     def update(self, start_ms: int, value: float, count: int) -> Alarm | None:
         expected = self.baseline.expected(start_ms)
-        residual = value - expected
+        residual = self.baseline.residual(start_ms, value, count)
         gap = max((start_ms - self.last_ms) // self.rules.window_ms, 1)
         z = self.baseline.score(residual, self.last_residual, gap)
         self.last_ms, self.last_residual = start_ms, residual
         self.recent.append(residual)
-        tolerance_z = self.baseline.tolerance_z(self.statistic.tolerance)
+        tolerance_z = self.baseline.tolerance_z(self.statistic.tolerance, start_ms, count)
         window = DetectorWindow(start_ms, count, z, tolerance_z)
         first, second = self.sr.update(window), self.adwin.update(window)
         if first.outcome is not Outcome.BREACH:
@@ -124,15 +126,15 @@ class _Watch:
         if self.alarmed_windows > 1:
             return None
         middle, windows = _since_onset(np.array(self.recent, np.float64))
-        reach = 2.0 * self.baseline.residual_sd() / windows**0.5
+        effect, low, high = self.baseline.effects(middle, windows, start_ms, count)
         return Alarm(
             statistic=self.statistic.name,
             findings=(first, second),
             observed=value,
             expected=expected,
-            effect=middle,
-            effect_low=middle - reach,
-            effect_high=middle + reach,
+            effect=effect,
+            effect_low=low,
+            effect_high=high,
         )
 
     def state(self) -> State:
@@ -159,9 +161,10 @@ def _since_onset(residuals: NDArray[np.float64]) -> tuple[float, int]:
 
 
 def _watch_restored(statistic: Statistic, rules: DriftRules, state: Mapping[str, Plain]) -> _Watch:
+    restored = drift_rates.restored if statistic.name == RATE_SHARE else drift_baseline.restored
     watch = _Watch(
         statistic,
-        drift_baseline.restored(rules.seasons, as_mapping(state["baseline"])),
+        restored(rules.seasons, as_mapping(state["baseline"])),
         rules,
         as_int(state["last_ms"]),
         as_float(state["last_residual"]),
@@ -183,6 +186,7 @@ class SeriesDrift:
     _first_ms: int = -1
     _times: list[int] = field(default_factory=list)
     _values: list[NDArray[np.float64]] = field(default_factory=list)
+    _counts: list[int] = field(default_factory=list)
     _reference: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _reference_windows: int = 0
     _recent: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -252,27 +256,31 @@ class SeriesDrift:
             return
         self._times.append(start_ms)
         self._values.append(statistics_of(window, self._reference))
+        self._counts.append(window.n)
         if len(self._times) > self.rules.warmup_windows:
-            del self._times[0], self._values[0]
+            del self._times[0], self._values[0], self._counts[0]
         gone = (start_ms - self._first_ms) // self.rules.window_ms + 1
         if gone >= self.rules.warmup_windows and len(self._times) >= half:
             self._freeze()
 
     def _freeze(self) -> None:
-        times = np.array(self._times, np.int64)
-        table = np.stack(self._values)
+        times, counts = np.array(self._times, np.int64), np.array(self._counts, np.int64)
+        table, seasons = np.stack(self._values), self.rules.seasons
         for statistic, values in zip(STATISTICS[self.kind], table.T, strict=True):
-            baseline = drift_baseline.fit(
-                times, values, self.rules.seasons, sd_floor=statistic.sd_floor
+            baseline = (
+                drift_rates.fit(times, values, counts, seasons)
+                if self.kind is SeriesKind.RATE
+                else drift_baseline.fit(times, values, seasons, sd_floor=statistic.sd_floor)
             )
             last_ms = self._times[-1]
-            residual = float(values[-1]) - baseline.expected(last_ms)
+            residual = baseline.residual(last_ms, float(values[-1]), self._counts[-1])
             watch = _Watch(statistic, baseline, self.rules, last_ms, residual)
-            scores = baseline.scores(times, values, window_ms=self.rules.window_ms)
+            scores = baseline.history(times, values, counts, window_ms=self.rules.window_ms)
             watch.adwin.prime(scores[-_PRIMING_WINDOWS:])
             self._watches.append(watch)
         self._times.clear()
         self._values.clear()
+        self._counts.clear()
 
     def _forget(self) -> None:
         self._first_ms = -1
@@ -289,6 +297,7 @@ class SeriesDrift:
             "first_ms": self._first_ms,
             "times": np.array(self._times, np.int64),
             "values": np.array(self._values, np.float64).reshape(-1, size),
+            "counts": np.array(self._counts, np.int64),
             "reference": self._reference.copy(),
             "reference_windows": self._reference_windows,
             "recent": self._recent.copy(),
@@ -303,6 +312,7 @@ def series_restored(rules: DriftRules, state: Mapping[str, Plain]) -> SeriesDrif
     series._first_ms = as_int(state["first_ms"])  # noqa: SLF001 - the other half of `state`
     series._times = as_ints(state["times"]).tolist()  # noqa: SLF001
     series._values = list(as_floats(state["values"]).reshape(-1, len(STATISTICS[kind])))  # noqa: SLF001
+    series._counts = as_ints(state["counts"]).tolist()  # noqa: SLF001
     series._reference = as_ints(state["reference"])  # noqa: SLF001
     series._reference_windows = as_int(state["reference_windows"])  # noqa: SLF001
     series._recent = as_floats(state["recent"])  # noqa: SLF001

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analytics import buckets
 
 _P99: Final = 0.99
+RATE_SHARE: Final = "share"  # its tolerance is of the log odds, its spread follows from the counts
 
 
 class SeriesKind(StrEnum):
@@ -55,7 +56,7 @@ STATISTICS: Final[dict[SeriesKind, tuple[Statistic, ...]]] = {
     SeriesKind.CATEGORY: (
         Statistic("jensen_shannon", tolerance=0.0005, sd_floor=0.0002, directions=(1,)),
     ),
-    SeriesKind.RATE: (Statistic("logit", tolerance=0.05, sd_floor=0.02),),
+    SeriesKind.RATE: (Statistic(RATE_SHARE, tolerance=0.05, sd_floor=0.0),),
 }
 
 
@@ -82,8 +83,7 @@ def statistics_of(window: SeriesWindow, reference: NDArray[np.int64] | None) -> 
                 raise ValueError("a category window is compared with a frozen reference")
             return np.array([jensen_shannon(reference, counts)])
         case SeriesKind.RATE:
-            without, occurred = counts.tolist()
-            return np.array([np.log((occurred + 0.5) / (without + 0.5))])
+            return np.array([int(counts[1]) / n])
 
 
 def jensen_shannon(reference: NDArray[np.int64], observed: NDArray[np.int64]) -> float:

@@ -9,6 +9,7 @@ Source: Bifet, Gavalda 2007, Learning from time-changing data with adaptive wind
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import Final, Protocol
 
 from analytics.detectors.base import (
@@ -25,6 +26,8 @@ from analytics.detectors.base import (
 _DELTA: Final = 1e-5
 _CLIP: Final = 5.0  # sd; one wild window must not cut the window by itself
 _VOTE: Final = 1.0
+_LEVEL_WIDTH_MIN: Final = 8
+_LEVEL_STANDARD_ERRORS: Final = 5.0
 
 
 class _Compiled(Protocol):
@@ -70,7 +73,7 @@ def _river_version() -> str:
 
 @dataclass(slots=True)
 class Adwin:
-    """Votes from a cut away from the baseline until a cut towards it.
+    """Votes from a cut away from the baseline, or a window all away from it, until a cut back.
 
     `statistic` counts the cuts away from the baseline since the vote began; `threshold` is one.
     """
@@ -87,6 +90,7 @@ class Adwin:
         if window.count >= self.count_min:
             self._windows += 1
             self._learn(min(max(window.z, -_CLIP), _CLIP))
+            self._look_at_level(window.tolerance_z)
         statistic = float(self._cuts_away)
         return Finding(
             detector=self.name,
@@ -130,6 +134,20 @@ class Adwin:
             self._cuts_away = 0
             self._direction = 0
         self._adwin = _fresh()  # what River does at its next update, done now: no flag to keep
+
+    def _look_at_level(self, tolerance_z: float) -> None:
+        """Vote too if the whole window lies away from the baseline.
+
+        After an unlucky cut the window begins anew, and a shift soon after it is all that it knows:
+        there is nothing left to cut. And River may cut off old windows before it cuts at the shift,
+        so that the mean which is left points the other way. (One of ten lasting shifts was never
+        seconded.)
+        """
+        width, mean = self._adwin.width, self._adwin.estimation
+        if width < _LEVEL_WIDTH_MIN:
+            return
+        if abs(mean) > tolerance_z + _LEVEL_STANDARD_ERRORS / sqrt(width):
+            self._cuts_away, self._direction = max(self._cuts_away, 1), 1 if mean > 0 else -1
 
     def state(self) -> State:
         return {
