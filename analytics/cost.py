@@ -6,8 +6,8 @@ increments as differences of cumulative costs, so the increments of a day sum to
 sum exactly, however the day was cut into windows.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Final
 
 from analytics.detectors.base import Plain, State, as_int, as_list, as_mapping, as_text
@@ -70,7 +70,10 @@ class Quantities:
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """One amount of money and the quantity behind it. `kind` "unpriced" has no currency."""
+    """One amount of money and the quantity behind it. `kind` "unpriced" has no currency.
+
+    Adding sums amounts of the same kind and currency; ValueError for others.
+    """
 
     kind: str
     borne_by: str
@@ -78,6 +81,20 @@ class CostLine:
     unit: str
     cost_micros: int
     currency: str
+
+    def __add__(self, other: "CostLine") -> "CostLine":
+        if (self.kind, self.currency) != (other.kind, other.currency):
+            raise ValueError(
+                f"{self.kind} in {self.currency!r} is not {other.kind} in {other.currency!r}"
+            )
+        return replace(
+            self,
+            quantity=self.quantity + other.quantity,
+            cost_micros=self.cost_micros + other.cost_micros,
+        )
+
+    def __neg__(self) -> "CostLine":
+        return replace(self, quantity=-self.quantity, cost_micros=-self.cost_micros)
 
 
 def quantities_of(
@@ -157,31 +174,37 @@ def merge(
 class CostMeter:
     """Cumulative quantities per key, and what was billed of them: `add` gives only the difference.
 
-    A rate card that changes for a day already billed gives the correction with the next increment
-    of that day (`cost_micros` may then be negative). `forget_before` bounds the memory: days older
-    than the accepted age can get no more rows.
+    A day that is priced anew takes its old lines back in the currency in which they were billed:
+    quantities and costs of such lines are negative. `forget_before` bounds the memory: days older
+    than the accepted age can get no more rows, and stay as they were billed.
     """
 
     _used: dict[QuantityKey, Quantities] = field(default_factory=dict)
-    _billed: dict[QuantityKey, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    _billed: dict[QuantityKey, dict[tuple[str, str], CostLine]] = field(default_factory=dict)
 
     def add(
         self, key: QuantityKey, quantities: Quantities, prices: Iterable[PriceEntry]
     ) -> list[CostLine]:
         """Lines of this increment; their sums over all calls equal `price` of the day's sum."""
-        used = self._used.get(key, Quantities()) + quantities
-        self._used[key] = used
-        billed = self._billed.setdefault(key, {})
-        lines = []
-        for line in price(used, prices, key.event_day_ms):
-            quantity, cost = billed.get(line.kind, (0, 0))
-            billed[line.kind] = (line.quantity, line.cost_micros)
-            step = (line.quantity - quantity, line.cost_micros - cost)
-            if step != (0, 0):
-                lines.append(
-                    CostLine(line.kind, line.borne_by, step[0], line.unit, step[1], line.currency)
-                )
-        return lines
+        self._used[key] = self._used.get(key, Quantities()) + quantities
+        return self._settle(key, prices)
+
+    def reprice(self, prices: Iterable[PriceEntry]) -> list[tuple[QuantityKey, CostLine]]:
+        """What a changed rate card corrects of all days that are remembered."""
+        card = list(prices)
+        return [(key, line) for key in sorted(self._used) for line in self._settle(key, card)]
+
+    def _settle(self, key: QuantityKey, prices: Iterable[PriceEntry]) -> list[CostLine]:
+        """The difference between what is due and what was billed, kind by kind and currency."""
+        billed = self._billed.get(key, {})
+        due = {
+            (line.kind, line.currency): line
+            for line in price(self._used[key], prices, key.event_day_ms)
+        }
+        self._billed[key] = due
+        taken_back = [-line for k, line in billed.items() if k not in due]
+        steps = [line + -billed[k] if k in billed else line for k, line in due.items()]
+        return [line for line in (*taken_back, *steps) if line.quantity or line.cost_micros]
 
     def used(self, key: QuantityKey) -> Quantities:
         """Everything counted for `key` so far."""
@@ -203,7 +226,7 @@ class CostMeter:
                     "model_version": key.model_version,
                     "event_day_ms": key.event_day_ms,
                     "used": list(used.amounts()),
-                    "billed": {k: list(v) for k, v in self._billed[key].items()},
+                    "billed": [list(astuple(line)) for line in self._billed[key].values()],
                 }
                 for key, used in sorted(self._used.items())
             ]
@@ -220,7 +243,17 @@ class CostMeter:
                 as_int(item["event_day_ms"]),
             )
             self._used[key] = Quantities(*map(as_int, as_list(item["used"])))
-            self._billed[key] = {
-                kind: (as_int(pair[0]), as_int(pair[1]))
-                for kind, pair in ((k, as_list(v)) for k, v in as_mapping(item["billed"]).items())
-            }
+            lines = [_line_restored(as_list(line)) for line in as_list(item["billed"])]
+            self._billed[key] = {(line.kind, line.currency): line for line in lines}
+
+
+def _line_restored(state: Sequence[Plain]) -> CostLine:
+    kind, borne_by, quantity, unit, cost_micros, currency = state
+    return CostLine(
+        as_text(kind),
+        as_text(borne_by),
+        as_int(quantity),
+        as_text(unit),
+        as_int(cost_micros),
+        as_text(currency),
+    )

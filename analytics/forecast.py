@@ -1,254 +1,332 @@
-"""What a cost should be: River's Holt-Winters, and a band from its own past errors.
+"""What an hour's use should cost, and whether it lastingly costs more.
 
-Holt-Winters on the logarithm was chosen by backtest (docs/detectors/cost_forecast.md): on hourly
-series it has the lowest error of those tried, beats SNARIMAX and the seasonal naive forecast,
-costs a microsecond, and its state is a handful of numbers.
+An hour is judged by what it used, always at the same age, and every hour of a series is valued by
+the same prices: those in force now. So neither a new price nor a backlog nor returning old rows
+look like use. The season and the trend are fitted anew each day on the last four weeks; between
+fits nothing adapts, because a forecast that adapts within hours absorbs the lasting rise that it
+should show (with River's Holt-Winters +20 % was in breach for 2 or 3 of 168 hours).
 
-River fills an additive season with ``y / level`` where ``y - level`` is meant. Values are therefore
-centred so that the first season's mean is 1, where the two differ by a constant that the level
-takes up within a few periods.
+Source: Page 1954, Biometrika 41 (CUSUM); Siegmund 1985, Sequential Analysis, for its run length.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil, expm1, log1p
-from typing import Final, Protocol
+from math import exp, log
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from analytics import drift_baseline
 from analytics.detectors.base import (
     Plain,
     State,
     as_float,
     as_floats,
     as_int,
+    as_ints,
     as_list,
     as_mapping,
     as_text,
 )
+from analytics.drift_baseline import DAY_MS, WEEK_MS, Baseline, Seasons
 from analytics.types import Outcome
 
-_LOG_MAX: Final = 43.0  # exp(43) micros is 4.7e12 whole units: no cost is above it
-_INITIAL_LEVEL: Final = 1.0
-_SEASON_MIN: Final = 2
+_HOUR_MS: Final = 3_600_000
+_GB: Final = 1_000_000_000  # bytes
+_DAY_SEASON: Final[Seasons] = ((DAY_MS, 4),)
+_WEEK_SEASON: Final[Seasons] = ((DAY_MS, 4), (WEEK_MS, 3))
+_SD_FLOOR: Final = 0.01  # no hour is known better than to 1 %
+_Z_PLAIN: Final = 3.0  # up to here a residual counts as it is ...
+_Z_WILD: Final = 5.0  # ... and above 8 with what it has above this: heavy tails are no shift
+_TORN: Final = 8.0  # median deviations below, about 5 sd
+_WHOLE_SHARE_MIN: Final = 0.75  # a drop that lasts is no outage
+_LEVEL_GAP: Final = 6 * _HOUR_MS  # the level must not follow the shift that is looked for
+_LEVEL_HOURS_MIN: Final = 24
+_FIT_HOURS_MIN: Final = 100
+_THRESHOLD_MIN: Final = 0.5
+_OVERSHOOT: Final = 1.166  # of a normal walk over a bound, Siegmund 1985
+_INTERVAL_SD: Final = 2.576  # 99 %
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastRules:
     """What is expected of a cost series, and what is worth a message.
 
-    `floor_micros` is the smallest excess that is worth a message. `band_alpha` is the share of
-    periods that may lie above the band; a band needs ``1 / band_alpha - 1`` past errors.
+    `floor_micros` is the smallest hourly excess that is worth a message, `rise` the lasting rise
+    that is looked for (0.2 is +20 %), `quiet_hours` the mean time between false messages were the
+    noise normal. A series is learning for `learning_ms` from its first hour on.
     """
 
-    period_ms: int
     floor_micros: int
-    season_periods: int = 24
-    band_alpha: float = 0.01
-    errors_max: int = 400
-    level_gain: float = 0.4
-    trend_gain: float = 0.001
-    season_gain: float = 0.1
-    series_max: int = 4096
+    rise: float = 0.2
+    quiet_hours: float = 5000.0
+    learning_ms: int = WEEK_MS
+    kept_ms: int = 4 * WEEK_MS
+    relearn_ms: int = WEEK_MS
+    series_max: int = 1024
 
     def __post_init__(self) -> None:
-        if self.season_periods < _SEASON_MIN or self.period_ms <= 0 or self.floor_micros < 0:
-            raise ValueError("a season has two periods or more, and money and time are not below 0")
-        if not self.errors_min <= self.errors_max:
-            raise ValueError(f"a band at {self.band_alpha} needs {self.errors_min} past errors")
+        if self.floor_micros <= 0 or self.rise <= 0:
+            raise ValueError("floor and rise are above 0")
+        if not WEEK_MS <= self.learning_ms <= self.kept_ms:
+            raise ValueError("a series learns for a week or more, and keeps that")
 
-    @property
-    def errors_min(self) -> int:
-        """Past errors that a band needs."""
-        return ceil(1.0 / self.band_alpha) - 1
+
+@dataclass(frozen=True, slots=True)
+class HourUse:
+    """What a model's provider pays for, in one hour of use."""
+
+    cloud_calls: int = 0
+    egress_bytes: int = 0
+
+    def __add__(self, other: "HourUse") -> "HourUse":
+        return HourUse(self.cloud_calls + other.cloud_calls, self.egress_bytes + other.egress_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPrices:
+    """What an hour is valued by, in micro-units of `currency`."""
+
+    currency: str
+    cloud_call_micros: int
+    egress_gb_micros: int
+
+    def micros(self, calls: NDArray[np.int64], egress: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The value of hours; both shapes ``(hours,)``."""
+        value: NDArray[np.float64] = calls * float(self.cloud_call_micros) + egress * (
+            self.egress_gb_micros / _GB
+        )
+        return value
 
 
 @dataclass(frozen=True, slots=True)
 class CostFinding:
-    """One period of one cost series against its forecast; money in micro-units.
+    """One hour of one cost series against its forecast; money in micro-units of `currency`.
 
-    Breach exactly if ``observed > high`` and ``observed - expected >= floor``. `is_new` tells the
-    first period of a run of breaches, the one that is worth a message.
+    Breach exactly if `statistic >= threshold` and ``observed - expected >= floor``, and until the
+    statistic is back at 0. `is_new` tells the first hour of a breach, the one worth a message.
     """
 
     key: str
-    period_start_ms: int
+    hour_ms: int
     outcome: Outcome
+    currency: str
     observed_micros: int
     expected_micros: int
     low_micros: int
     high_micros: int
-    floor_micros: int
-    errors: int
+    statistic: float
+    threshold: float
     is_new: bool
     detail: str
 
 
-class _HoltWinters(Protocol):
-    """The part of ``river.time_series.HoltWinters`` that is used here."""
-
-    def learn_one(self, y: float) -> None: ...
-
-    def forecast(self, horizon: int) -> list[float]: ...
-
-
-_COMPONENTS: Final = ("level", "trend", "season")
-
-
-def _fresh(rules: ForecastRules) -> _HoltWinters:
-    from river.time_series import holt_winters  # noqa: PLC0415 - River costs 3 CPU-seconds
-
-    made: _HoltWinters = holt_winters.HoltWinters(
-        alpha=rules.level_gain,
-        beta=rules.trend_gain,
-        gamma=rules.season_gain,
-        seasonality=rules.season_periods,
-    )
-    return made
-
-
 @dataclass(slots=True)
 class CostForecast:
-    """One cost series: forecast, band, standing alarm."""
+    """One cost series: its last weeks, the fit of the day, the standing alarm."""
 
     rules: ForecastRules
-    _model: _HoltWinters = field(init=False)
-    _first: list[float] = field(default_factory=list)  # logs of the first season
-    _centre: float = 0.0
-    _errors: deque[float] = field(init=False)  # observed minus forecast, logs
-    _last_ms: int = -1
-    _is_alarmed: bool = False
+    _hours: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    _calls: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    _egress: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    _residuals: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _prices: UnitPrices | None = None
+    _fit: Baseline | None = None
+    _fitted_day: int = -1
+    _progress: float = 0.0  # the statistic as a share of its threshold
+    _alarmed_ms: int = -1
 
-    def __post_init__(self) -> None:
-        self._model = _fresh(self.rules)
-        self._errors = deque(maxlen=self.rules.errors_max)
-
-    def step(self, key: str, period_start_ms: int, cost_micros: int) -> CostFinding:
-        """Judge one closed period, then learn from it; periods come in order."""
-        if period_start_ms <= self._last_ms:
-            raise ValueError(f"period {period_start_ms} comes after {self._last_ms}")
-        self._bridge(period_start_ms)
-        self._last_ms = period_start_ms
-        observed = log1p(max(cost_micros, 0))
-        if len(self._first) < self.rules.season_periods:
-            self._collect(observed)
-            return self._inconclusive(key, cost_micros, "learning the first season")
-        expected = self._expected()
-        error = observed - expected
-        if len(self._errors) < self.rules.errors_min:
-            self._errors.append(error)
-            self._learn(observed)
-            return self._inconclusive(
-                key, cost_micros, f"{len(self._errors)} of {self.rules.errors_min} past errors"
-            )
-        finding = self._judge(key, cost_micros, expected)
-        self._errors.append(error)
-        # A breach is learned only up to the band: one wild hour must not become the forecast.
-        self._learn(min(observed, log1p(max(finding.high_micros, 0))))
+    def step(self, key: str, hour_ms: int, use: HourUse, prices: UnitPrices) -> CostFinding:
+        """Judge one hour of use, then keep it; hours come in order."""
+        last_ms = int(self._hours[-1]) if len(self._hours) else -1
+        if hour_ms <= last_ms:
+            raise ValueError(f"hour {hour_ms} comes after {last_ms}")
+        self._prepare(hour_ms, prices)
+        now = np.array([use.cloud_calls], np.int64), np.array([use.egress_bytes], np.int64)
+        micros = float(prices.micros(*now)[0])
+        residual = float("nan")
+        if self._fit is None:
+            days = (hour_ms - int(self._hours[0])) // DAY_MS if len(self._hours) else 0
+            finding = self._inconclusive(key, hour_ms, micros, prices, f"learning, day {days}")
+        else:
+            residual = log(micros + self.rules.floor_micros) - self._fit.expected(hour_ms)
+            finding = self._judge(key, hour_ms, micros, residual, self._fit)
+        self._hours = np.append(self._hours, hour_ms)
+        self._calls, self._egress = np.append(self._calls, now[0]), np.append(self._egress, now[1])
+        self._residuals = np.append(self._residuals, residual)
         return finding
 
-    def _judge(self, key: str, cost_micros: int, expected: float) -> CostFinding:
-        past = sorted(self._errors)
-        rank = ceil((len(past) + 1) * (1.0 - self.rules.band_alpha)) - 1
-        expected_micros = _micros(expected)
-        high = _micros(expected + past[min(rank, len(past) - 1)])
-        low = _micros(expected + past[max(len(past) - 1 - rank, 0)])
-        excess = cost_micros - expected_micros
-        is_breach = cost_micros > high and excess >= self.rules.floor_micros
-        is_new = is_breach and not self._is_alarmed
-        self._is_alarmed = is_breach
+    def _prepare(self, hour_ms: int, prices: UnitPrices) -> None:
+        """Forget, and fit anew: each day, and when hours are worth something else."""
+        since_ms = hour_ms - self.rules.kept_ms
+        if self._alarmed_ms >= 0 and hour_ms - self._alarmed_ms >= self.rules.relearn_ms:
+            since_ms = self._alarmed_ms  # what stands for so long is the normal state
+            self._alarmed_ms, self._progress, self._fitted_day = -1, 0.0, -1
+        keep = self._hours >= since_ms
+        if not keep.all():
+            self._hours, self._calls = self._hours[keep], self._calls[keep]
+            self._egress, self._residuals = self._egress[keep], self._residuals[keep]
+        day = hour_ms // DAY_MS
+        if day == self._fitted_day and prices == self._prices:
+            return
+        self._fitted_day, self._prices = day, prices
+        span_ms = hour_ms - int(self._hours[0]) if len(self._hours) else 0
+        if span_ms < self.rules.learning_ms or len(self._hours) < _FIT_HOURS_MIN:
+            self._fit = None
+            return
+        values = np.log(prices.micros(self._calls, self._egress) + self.rules.floor_micros)
+        calm = self._calm()
+        # a week's wave and a trend cannot be told apart before there were two weeks
+        is_long = span_ms >= 2 * WEEK_MS
+        self._fit = _fitted(self._hours[calm], values[calm], is_long=is_long)
+        self._residuals = values - self._fit.fitted(self._hours)
+
+    def _judge(
+        self, key: str, hour_ms: int, micros: float, residual: float, fit: Baseline
+    ) -> CostFinding:
+        level = self._level(hour_ms)
+        z = fit.score(residual - level, self._before(hour_ms, level, fit), 1)
+        reference = 0.5 * log(1.0 + self.rules.rise) * (1.0 - fit.phi) / fit.innovation_sd
+        threshold = run_length_threshold(reference, self.rules.quiet_hours)
+        z = max(min(z, _Z_PLAIN), z - _Z_WILD, -_Z_PLAIN)
+        carried = self._progress * threshold  # a new fit has another scale
+        statistic = min(max(carried + z - reference, 0.0), 2.0 * threshold)
+        self._progress = statistic / threshold
+        expected = fit.expected(hour_ms) + level
+        reach = _INTERVAL_SD * fit.innovation_sd
+        excess = micros - self._micros(expected)
+        was_alarmed = self._alarmed_ms >= 0
+        is_over = statistic >= threshold and excess >= self.rules.floor_micros
+        is_breach = is_over or (was_alarmed and statistic > 0.0)
+        self._alarmed_ms = (self._alarmed_ms if was_alarmed else hour_ms) if is_breach else -1
         return CostFinding(
             key=key,
-            period_start_ms=self._last_ms,
+            hour_ms=hour_ms,
             outcome=Outcome.BREACH if is_breach else Outcome.PASS,
-            observed_micros=cost_micros,
-            expected_micros=expected_micros,
-            low_micros=low,
-            high_micros=high,
-            floor_micros=self.rules.floor_micros,
-            errors=len(past),
-            is_new=is_new,
-            detail=f"{excess:+d} micros against the forecast",
+            currency=self._prices.currency if self._prices else "",
+            observed_micros=round(micros),
+            expected_micros=self._micros(expected),
+            low_micros=self._micros(expected - reach),
+            high_micros=self._micros(expected + reach),
+            statistic=statistic,
+            threshold=threshold,
+            is_new=is_breach and not was_alarmed,
+            detail=f"{round(excess):+d} micros in one hour of use against the forecast",
         )
 
-    def _inconclusive(self, key: str, cost_micros: int, reason: str) -> CostFinding:
+    def _calm(self) -> slice:
+        """The hours before the standing alarm: what it is compared with does not follow it."""
+        return slice(
+            np.searchsorted(self._hours, self._alarmed_ms) if self._alarmed_ms >= 0 else None
+        )
+
+    def _level(self, hour_ms: int) -> float:
+        """Where the series has been in the last week against its fit, the last hours apart."""
+        until_ms = hour_ms - _LEVEL_GAP
+        if self._alarmed_ms >= 0:
+            until_ms = min(until_ms, self._alarmed_ms)
+        first, last = np.searchsorted(self._hours, [until_ms - WEEK_MS, until_ms])
+        week = self._residuals[first:last]
+        return float(np.median(week)) if len(week) >= _LEVEL_HOURS_MIN else 0.0
+
+    def _before(self, hour_ms: int, level: float, fit: Baseline) -> float:
+        """The residual of the hour before; an hour that is missing or torn has none."""
+        if not len(self._hours) or int(self._hours[-1]) != hour_ms - _HOUR_MS:
+            return 0.0
+        before, reach = float(self._residuals[-1]) - level, 2.0 * fit.residual_sd()
+        return 0.0 if before < -1.5 * reach else min(max(before, -reach), reach)
+
+    def _micros(self, logarithm: float) -> int:
+        return max(round(exp(logarithm)) - self.rules.floor_micros, 0)
+
+    def _inconclusive(
+        self, key: str, hour_ms: int, micros: float, prices: UnitPrices, reason: str
+    ) -> CostFinding:
         return CostFinding(
             key=key,
-            period_start_ms=self._last_ms,
+            hour_ms=hour_ms,
             outcome=Outcome.INCONCLUSIVE,
-            observed_micros=cost_micros,
+            currency=prices.currency,
+            observed_micros=round(micros),
             expected_micros=0,
             low_micros=0,
             high_micros=0,
-            floor_micros=self.rules.floor_micros,
-            errors=len(self._errors),
+            statistic=0.0,
+            threshold=0.0,
             is_new=False,
             detail=reason,
         )
 
-    def _bridge(self, period_start_ms: int) -> None:
-        """Missing periods are not zero cost: up to a season they are as forecast, then all anew."""
-        if self._last_ms < 0:
-            return
-        missing = (period_start_ms - self._last_ms) // self.rules.period_ms - 1
-        if missing <= 0:
-            return
-        if missing > self.rules.season_periods or len(self._first) < self.rules.season_periods:
-            self._model = _fresh(self.rules)
-            self._first.clear()
-            self._errors.clear()
-            self._is_alarmed = False
-            return
-        for _ in range(missing):
-            self._learn(self._expected())
-
-    def _collect(self, observed: float) -> None:
-        self._first.append(observed)
-        if len(self._first) == self.rules.season_periods:
-            self._centre = sum(self._first) / len(self._first)
-            for value in self._first:
-                self._learn(value)
-
-    def _learn(self, value: float) -> None:
-        self._model.learn_one(value - self._centre + _INITIAL_LEVEL)
-
-    def _expected(self) -> float:
-        return float(self._model.forecast(1)[0]) + self._centre - _INITIAL_LEVEL
-
     def state(self) -> State:
-        parts: State = {
-            name: np.array(list(vars(self._model)[name]), np.float64) for name in _COMPONENTS
-        }
+        prices = self._prices
         return {
-            "model": parts,
-            "first": np.array(self._first, np.float64),
-            "centre": self._centre,
-            "errors": np.array(self._errors, np.float64),
-            "last_ms": self._last_ms,
-            "is_alarmed": int(self._is_alarmed),
+            "hours": self._hours.copy(),
+            "calls": self._calls.copy(),
+            "egress": self._egress.copy(),
+            "residuals": self._residuals.copy(),
+            "prices": [prices.currency, prices.cloud_call_micros, prices.egress_gb_micros]
+            if prices
+            else [],
+            "fit": self._fit.state() if self._fit else {},
+            "has_week": int(self._fit is not None and self._fit.seasons == _WEEK_SEASON),
+            "fitted_day": self._fitted_day,
+            "progress": self._progress,
+            "alarmed_ms": self._alarmed_ms,
         }
 
     def restore(self, state: Mapping[str, Plain]) -> None:
-        self._first = as_floats(state["first"]).tolist()
-        self._centre = as_float(state["centre"])
-        self._errors = deque(as_floats(state["errors"]).tolist(), maxlen=self.rules.errors_max)
-        self._last_ms = as_int(state["last_ms"])
-        self._is_alarmed = bool(as_int(state["is_alarmed"]))
-        self._model = _fresh(self.rules)
-        if len(self._first) < self.rules.season_periods:
-            return
-        for value in self._first:  # River fills its components once; then they get what was kept
-            self._learn(value)
-        parts = as_mapping(state["model"])
-        for name in _COMPONENTS:
-            component: deque[float] = vars(self._model)[name]
-            component.clear()
-            component.extend(as_floats(parts[name]).tolist())
+        self._hours, self._calls = as_ints(state["hours"]), as_ints(state["calls"])
+        self._egress, self._residuals = as_ints(state["egress"]), as_floats(state["residuals"])
+        prices, fit = as_list(state["prices"]), as_mapping(state["fit"])
+        self._prices = (
+            UnitPrices(as_text(prices[0]), as_int(prices[1]), as_int(prices[2])) if prices else None
+        )
+        seasons = _WEEK_SEASON if as_int(state["has_week"]) else _DAY_SEASON
+        self._fit = drift_baseline.restored(seasons, fit) if fit else None
+        self._fitted_day = as_int(state["fitted_day"])
+        self._progress = as_float(state["progress"])
+        self._alarmed_ms = as_int(state["alarmed_ms"])
 
 
-def _micros(logarithm: float) -> int:
-    return round(expm1(min(max(logarithm, 0.0), _LOG_MAX)))
+def _fitted(hours: NDArray[np.int64], values: NDArray[np.float64], *, is_long: bool) -> Baseline:
+    """The fit of the day, without hours that an outage tore: they say nothing of the season."""
+    whole = _whole(hours, values)
+    return drift_baseline.fit(
+        hours[whole],
+        values[whole],
+        _WEEK_SEASON if is_long else _DAY_SEASON,
+        sd_floor=_SD_FLOOR,
+        with_trend=is_long,
+    )
+
+
+def _whole(hours: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which hours are not far below the same hour of other days; all, if a drop lasts."""
+    of_day = hours // _HOUR_MS % 24
+    against = np.zeros(len(values))
+    for hour in range(24):
+        here = of_day == hour
+        if here.any():
+            against[here] = values[here] - np.median(values[here])
+    spread = max(float(np.median(np.abs(against))), _SD_FLOOR)
+    whole: NDArray[np.bool_] = against > -_TORN * spread
+    if whole.sum() > _WHOLE_SHARE_MIN * len(hours):
+        return whole
+    return np.ones(len(hours), np.bool_)
+
+
+def run_length_threshold(reference: float, hours: float) -> float:
+    """The CUSUM threshold, in sd, at which normal noise alarms once in `hours` on average.
+
+    Solves ``(exp(x) - x - 1) / (2 reference**2) = hours`` for ``x = 2 reference (h + 1.166)``.
+    """
+    target = max(2.0 * reference * reference * hours, 1e-9)
+    low, high = 0.0, log(target + 2.0) + log(log(target + 2.0) + 2.0) + 2.0
+    for _ in range(60):
+        x = 0.5 * (low + high)
+        low, high = (x, high) if exp(x) - x - 1.0 < target else (low, x)
+    return max(high / (2.0 * reference) - _OVERSHOOT, _THRESHOLD_MIN)
 
 
 @dataclass(slots=True)
@@ -257,26 +335,21 @@ class CostMonitor:
 
     rules: ForecastRules
     evicted_count: int = 0
-    # A restored series stays as it was kept until its next period, an hour away: making it costs
-    # River, and a restart must not wait for that.
-    _series: dict[str, CostForecast | Mapping[str, Plain]] = field(default_factory=dict)
+    _series: dict[str, CostForecast] = field(default_factory=dict)
 
-    def step(self, key: str, period_start_ms: int, cost_micros: int) -> CostFinding:
-        """One closed period of one series; see `CostForecast.step`."""
-        series = self._taken(key)
+    def step(self, key: str, hour_ms: int, use: HourUse, prices: UnitPrices) -> CostFinding:
+        """One hour of use of one series; see `CostForecast.step`."""
+        series = self._series.pop(key, None) or CostForecast(self.rules)
         self._series[key] = series  # last in the dict is the last updated
         if len(self._series) > self.rules.series_max:
             del self._series[next(iter(self._series))]
             self.evicted_count += 1
-        return series.step(key, period_start_ms, cost_micros)
+        return series.step(key, hour_ms, use, prices)
 
     def state(self) -> State:
         return {
             "evicted_count": self.evicted_count,
-            "series": {
-                key: dict(series) if isinstance(series, Mapping) else series.state()
-                for key, series in self._series.items()
-            },
+            "series": {key: series.state() for key, series in self._series.items()},
             "order": list(self._series),
         }
 
@@ -285,13 +358,5 @@ class CostMonitor:
         kept = as_mapping(state["series"])
         self._series.clear()
         for key in map(as_text, as_list(state["order"])):
-            self._series[key] = as_mapping(kept[key])
-
-    def _taken(self, key: str) -> CostForecast:
-        series = self._series.pop(key, None)
-        if isinstance(series, CostForecast):
-            return series
-        made = CostForecast(self.rules)
-        if series is not None:
-            made.restore(series)
-        return made
+            self._series[key] = CostForecast(self.rules)
+            self._series[key].restore(as_mapping(kept[key]))

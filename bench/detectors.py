@@ -21,8 +21,11 @@ from analytics.detectors.adwin import Adwin
 from analytics.detectors.base import DetectorWindow, Finding
 from analytics.detectors.label_drift import LabelDrift
 from analytics.detectors.shiryaev_roberts import ShiryaevRoberts
+from analytics.drift import DriftMonitor, SeriesKey
 from analytics.drift_baseline import DAY_MS, WEEK_MS
-from analytics.forecast import CostForecast, ForecastRules
+from analytics.drift_series import DriftRules
+from analytics.drift_statistics import SeriesKind, SeriesWindow
+from analytics.forecast import CostForecast, ForecastRules, HourUse, UnitPrices
 from analytics.types import Outcome
 from wire.times import HOUR_MS
 
@@ -174,43 +177,105 @@ def label_rows(rng: np.random.Generator, *, count: int) -> list[Row]:
     return rows
 
 
-def hourly_cost(rng: np.random.Generator, *, hours: int, sd: float) -> list[int]:
-    """Micros per hour: day and week, t4 noise with memory."""
+def hourly_use(
+    rng: np.random.Generator, *, hours: int, sd: float, draw: Draw, phi: float
+) -> list[float]:
+    """Calls per hour: day and week, a slow growth, noise of its own."""
     t = np.arange(hours)
     log = 0.6 * np.sin(2 * np.pi * t / 24) + 0.2 * np.sin(4 * np.pi * t / 24 + 1)
-    log += 0.25 * np.sin(2 * np.pi * t / 168)
-    noise = t4(rng, hours) * sd
+    log += 0.1 * np.sin(2 * np.pi * t / 168) + 0.003 * t / 24
+    noise = draw(rng, hours) * sd
     for i in range(1, hours):
-        noise[i] += 0.5 * noise[i - 1]
-    return [round(x) for x in (5e6 * np.exp(log + noise)).tolist()]
+        noise[i] += phi * noise[i - 1]
+    used: list[float] = (700_000 * np.exp(log + noise)).tolist()
+    return used
+
+
+COST_NOISE: Final[dict[str, tuple[float, Draw, float]]] = {
+    "5 %, independent": (0.05, normal, 0.0),
+    "4 %, t4, AR 0.5": (0.04, t4, 0.5),
+    "8 %, t4, AR 0.5": (0.08, t4, 0.5),
+}
+_COST_DAYS: Final = 44  # two weeks are learned, thirty are watched
+_RISES: Final = range(24 * 32, 24 * 33)  # a rise begins in any hour of that day
+_JUDGED_AFTER_H: Final = 1  # an hour is judged when the hour after it has ended
+
+
+def cost_messages(used: list[float]) -> list[int]:
+    """The hours that a message is sent for."""
+    forecast = CostForecast(ForecastRules(floor_micros=1_000_000))
+    prices = UnitPrices("EUR", 150, 0)
+    return [
+        t
+        for t, calls in enumerate(used)
+        if forecast.step("series", t * HOUR_MS, HourUse(round(calls)), prices).is_new
+    ]
 
 
 def cost_rows(rng: np.random.Generator, *, count: int) -> list[Row]:
-    """Error of the forecast against the seasonal naive one; share above the band; spikes found."""
-    rules = ForecastRules(period_ms=HOUR_MS, floor_micros=1_000_000)
-    error, naive, total, above, judged, found = 0, 0, 0, 0, 0, 0
-    for _ in range(count):
-        costs = hourly_cost(rng, hours=24 * 56, sd=0.08)
-        costs[-1] *= 3
-        forecast = CostForecast(rules)
-        for t, cost in enumerate(costs):
-            finding = forecast.step("series", t * HOUR_MS, cost)
-            if finding.outcome is Outcome.INCONCLUSIVE:
-                continue
-            if t == len(costs) - 1:
-                found += finding.outcome is Outcome.BREACH
-                continue
-            judged += 1
-            above += cost > finding.high_micros
-            total += cost
-            error += abs(cost - finding.expected_micros)
-            naive += abs(cost - costs[t - 24])
-    return [
-        Row("forecast.wape", "forecast error", error / total, "share of cost", judged),
-        Row("forecast.wape_naive", "error of the day before", naive / total, "share", judged),
-        Row("forecast.above", "periods above the 1 % band", above / judged, "share", judged),
-        Row("forecast.found", "hours at three times the cost", found / count, "share", count),
-    ]
+    """S9: false messages a series-month, and hours of use until a lasting +20 % is told."""
+    rows = []
+    for name, (sd, draw, phi) in COST_NOISE.items():
+        false, delays = 0, []
+        for i in range(count):
+            used = hourly_use(rng, hours=24 * _COST_DAYS, sd=sd, draw=draw, phi=phi)
+            false += sum(t >= 24 * 14 for t in cost_messages(used))
+            onset = _RISES[i % len(_RISES)]
+            risen = [calls * (1.2 if t >= onset else 1.0) for t, calls in enumerate(used)]
+            after = [t for t in cost_messages(risen[: onset + 168]) if t >= onset]
+            delays.append(after[0] - onset + 1 + _JUDGED_AFTER_H if after else float("inf"))
+        within = sum(d <= 6 for d in delays) / count
+        rows += [
+            Row("S9", f"cost, {name}: false messages", false / count, "per series-month", count),
+            Row("S9", f"cost, {name}: +20 % told within 6 h", within, "share", count),
+            Row("S9", f"cost, {name}: median delay", statistics.median(delays), "h", count),
+        ]
+    return rows
+
+
+RATE_CHANGES: Final[tuple[tuple[float, int, int], ...]] = (
+    (0.0, 3000, 600),
+    (0.0, 3000, 1500),
+    (1e-4, 3000, 600),
+    (1.0, 3000, 600),
+    (1e-4, 600, 3000),
+    (0.01, 600, 3000),
+    (0.01, 3000, 60_000),
+)
+"""Rates that stay while the traffic changes: (rate, observations before, after)."""
+RATE_RISES: Final = ((0.0, 1e-3), (1e-4, 1e-3), (0.01, 0.02))
+
+
+def rate_alarms(
+    rng: np.random.Generator, before: tuple[float, int], after: tuple[float, int], *, days: int
+) -> list[int]:
+    """Windows after day 28, the day of the change, in which a rate's alarm begins."""
+    monitor, onset = DriftMonitor(DriftRules()), 28 * DAY
+    key, told = SeriesKey("a", "m", "1", "inference.error"), []
+    for t in range(days * DAY):
+        share, n = before if t < onset else after
+        occurred = int(rng.binomial(n, share))
+        counts = np.array([n - occurred, occurred], np.int64)
+        if monitor.step(t * WINDOW_MS, {key: SeriesWindow(SeriesKind.RATE, counts)}):
+            told.append(t - onset)
+    return told
+
+
+def rate_rows(rng: np.random.Generator, *, count: int) -> list[Row]:
+    """S9: false alarms of a rate when only the traffic changes, and delays when the rate does."""
+    rows = []
+    for share, n, then in RATE_CHANGES:
+        false = sum(len(rate_alarms(rng, (share, n), (share, then), days=45)) for _ in range(count))
+        what = f"rate {share:g}, traffic {n} to {then}: false alarms"
+        rows.append(Row("S9", what, false, "alarms", count))
+    for share, then_share in RATE_RISES:
+        delays = []
+        for _ in range(max(count // 5, 10)):
+            told = rate_alarms(rng, (share, 3000), (then_share, 3000), days=36)
+            delays.append(min((t for t in told if t >= 0), default=float("inf")))
+        what = f"rate {share:g} to {then_share:g}: median delay"
+        rows.append(Row("S9", what, statistics.median(delays), "windows", len(delays)))
+    return rows
 
 
 def main() -> None:
@@ -219,12 +284,19 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=100)
     parser.add_argument("--weeks", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=["drift", "label", "cost", "rate"], action="append")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rng = np.random.default_rng(arguments.seed)
-    rows = drift_rows(rng, count=arguments.series, weeks=arguments.weeks)
-    rows += label_rows(rng, count=max(arguments.series // 5, 10))
-    rows += cost_rows(rng, count=max(arguments.series // 10, 5))
+    count = arguments.series
+    parts: dict[str, Callable[[np.random.Generator], list[Row]]] = {
+        "drift": lambda rng: drift_rows(rng, count=count, weeks=arguments.weeks),
+        "label": lambda rng: label_rows(rng, count=max(count // 5, 10)),
+        "cost": lambda rng: cost_rows(rng, count=count),
+        "rate": lambda rng: rate_rows(rng, count=count),
+    }
+    rows = []
+    for name in arguments.only or parts:
+        rows += parts[name](np.random.default_rng(arguments.seed))
     for row in rows:
         interval = "" if np.isnan(row.low) else f" [{row.low:.1f}, {row.high:.1f}]"
         print(f"{row.id:34} {row.what:40} {row.value:10.4g} {row.unit}{interval}  n={row.n}")

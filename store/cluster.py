@@ -25,6 +25,7 @@ _TABLE: Final = re.compile(
     re.DOTALL,
 )
 _CLEANUP: Final = re.compile(r"ALTER TABLE \w+\.\w+ MODIFY SETTING cleanup_delay_period = ")
+_COPY: Final = re.compile(r"INSERT INTO \w+\.\w+\n")
 _KEY: Final = re.compile(r"^ORDER BY (\([^)]*\)|\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^COMMENT '[^']*'", re.MULTILINE)
 
@@ -44,6 +45,8 @@ def on_cluster(statement: str, cluster: str) -> list[str]:
             return [match.group(0) + where + statement[match.end() :]]
     if _CLEANUP.match(statement):
         return []
+    if _COPY.match(statement):
+        return [f"{statement}\nSETTINGS insert_distributed_sync = 1"]
     match = _TABLE.fullmatch(statement)
     key = _KEY.search(statement)
     comment = _COMMENT.search(statement)

@@ -80,8 +80,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "path": "String",
         "detail": "String",
     },
-    # money and physical quantities by event day
-    "cost_day": {
+    # money and physical quantities by event day; a line that is taken back is below 0
+    "cost_line": {
         "event_day": _TIME,
         "window_start": _TIME,
         "app_id": "LowCardinality(String)",
@@ -93,7 +93,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "currency": "LowCardinality(String)",
         "cost_kind": "LowCardinality(String)",  # cloud_calls | egress | cellular | energy
         "borne_by": "LowCardinality(String)",  # provider | user
-        "quantity": "UInt64",
+        "quantity": "Int64",
         "quantity_unit": "LowCardinality(String)",
         "cost_micros": "Int64",
     },
@@ -127,6 +127,14 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "verdict": ("app_id", "model_id", "kind", "window_start", "verdict_id"),
     "action": ("incident_id", "action", "verdict_id"),
-    "cost_day": ("app_id", "model_id", "model_version", "event_day", "window_start", "cost_kind"),
+    "cost_line": (
+        "app_id",
+        "model_id",
+        "model_version",
+        "event_day",
+        "window_start",
+        "cost_kind",
+        "currency",
+    ),
     "ingest_window": ("window_start", "partition", "unit", "outcome", "reason"),
 }

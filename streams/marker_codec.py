@@ -14,11 +14,11 @@ import numpy as np
 import zstandard
 
 from analytics.cells import Cells
-from streams.partial import Closed, Cohort, CostDay, Quality, WindowPartial
+from streams.partial import Closed, Cohort, CostDay, Quality, UseHour, WindowPartial
 from streams.series import Series, UnitSeries
 from wire.errors import PermanentError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised with every change of the shape: decide must not misread another version's markers."""
 
 _LEVEL: Final = 1  # histograms shrink to a third; higher levels cost more CPU than they save
@@ -45,6 +45,7 @@ class _Marker(msgspec.Struct, array_like=True):
     enrolled: list[tuple[Cohort, int]]
     bets: list[tuple[Cohort, int]]
     costs: list[tuple[CostDay, tuple[int, int, int, int]]]
+    use: list[tuple[UseHour, tuple[int, int]]]
     quality: list[tuple[Quality, int]]
 
 
@@ -70,6 +71,7 @@ def encode_marker(closed: Closed) -> bytes:
         enrolled=list(partial.enrolled.items()),
         bets=list(partial.bets.items()),
         costs=list(partial.costs.items()),
+        use=list(partial.use.items()),
         quality=list(partial.quality.items()),
     )
     return zstandard.ZstdCompressor(level=_LEVEL).compress(msgspec.msgpack.encode(marker))
@@ -114,6 +116,7 @@ def _closed(marker: _Marker) -> Closed:
             enrolled=_cohorts(marker.enrolled),
             bets=_cohorts(marker.bets),
             costs=dict(marker.costs),
+            use=dict(marker.use),
             quality=Counter(dict(marker.quality)),
         ),
     )

@@ -25,13 +25,20 @@ class Monitors:
         """Rows by table, and alerts."""
         cost_rows, verdicts = self.spend.step(window, desired)
         verdicts += self.drift.step(window, desired)
-        return {"cost_day": cost_rows}, verdicts
+        return {"cost_line": cost_rows}, verdicts
 
     def state(self) -> dict[str, object]:
         """Plain values for a snapshot."""
         return {"spend": self.spend.state(), "drift": self.drift.state()}
 
+    def large_parts(self) -> dict[str, bytes]:
+        """What is large and changes seldom, packed: the same objects until it changes."""
+        return {"drift": self.drift.monitor_bytes(), "spend": self.spend.monitor_bytes()}
+
     @classmethod
-    def restore(cls, state: Mapping[str, Any], drift: bytes) -> "Monitors":
-        """The inverse of `state`."""
-        return cls(Spend.restore(state["spend"]), DriftWatch.restore(state["drift"], drift))
+    def restore(cls, state: Mapping[str, Any], parts: Mapping[str, bytes]) -> "Monitors":
+        """The inverse of `state` and `large_parts`."""
+        return cls(
+            Spend.restore(state["spend"], parts["spend"]),
+            DriftWatch.restore(state["drift"], parts["drift"]),
+        )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.cells import Cells, aggregate, merge
-from streams.partial import Cohort, CostDay, Quality, WindowPartial
+from streams.partial import Cohort, Quality, WindowPartial
 from streams.series import (
     DAYS,
     LABEL_METRIC,
@@ -24,6 +24,7 @@ from streams.series import (
     series_of,
     unit_series_of,
 )
+from streams.window_costs import WindowCosts
 from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT
 from wire.context import Context
 from wire.segment import ROW_COLUMNS, Column, Segment
@@ -31,7 +32,6 @@ from wire.times import MINUTE_MS
 
 FOLD_ROWS: Final = 400_000
 """Rows that pile up before they are folded into cells; bounds memory at about 50 bytes each."""
-_DAY_MINUTES: Final = 1440
 _K = TypeVar("_K")
 _UNIT_NUMBER: Final = {name: i for i, name in enumerate(UNIT_NAMES)}
 _UNIT_DAY_COLUMNS: Final = (
@@ -40,7 +40,6 @@ _UNIT_DAY_COLUMNS: Final = (
     ("unit.energy", "energy_mj"),
     ("unit.data", "data_bytes"),
 )
-_COST_COLUMNS: Final = ("energy_mj", "bytes_sent", "bytes_received")
 
 
 class OpenWindow:
@@ -59,7 +58,7 @@ class OpenWindow:
         self._units: dict[int, list[tuple[NDArray[np.int32], Column]]] = {}
         self._enrolled: Counter[Cohort] = Counter()
         self._bets: Counter[Cohort] = Counter()
-        self._costs: dict[CostDay, tuple[int, int, int, int]] = {}
+        self._costs = WindowCosts(start_ms)
         self.quality: Counter[Quality] = Counter()
 
     def add(self, segment: Segment, duplicate: NDArray[np.bool_]) -> None:
@@ -106,7 +105,8 @@ class OpenWindow:
             units=self._unit_cells(),
             enrolled=self._enrolled,
             bets=self._bets,
-            costs=self._costs,
+            costs=self._costs.billed,
+            use=self._costs.use,
             quality=self.quality,
         )
 
@@ -235,33 +235,9 @@ class OpenWindow:
         )
         if len(self._cells) > 8:  # noqa: PLR2004  # merge now and then, so memory follows the cells
             self._cells = [merge(self._cells)]
-        self._fold_costs(joined("cost"), joined("event_minute"), columns)
+        minute = joined("event_minute").astype(np.int64)
+        self._costs.add(list(self._cost_series), joined("cost"), minute, columns)
         self._pending, self._pending_rows = [], 0
-
-    def _fold_costs(
-        self, key: NDArray[np.int32], minute: Column, columns: Mapping[str, Column]
-    ) -> None:
-        day = minute // _DAY_MINUTES
-        first, span = int(day.min()), int(day.max() - day.min()) + 1
-        code = key.astype(np.int64) * span + (day - first)
-        n = np.bincount(code)
-        # float64 sums of integers below 2**53 are exact, so they do not depend on the order
-        sums = [
-            np.bincount(code, weights=_whole(columns[name]))
-            if name in columns
-            else np.zeros(len(n))
-            for name in _COST_COLUMNS
-        ]
-        series = list(self._cost_series)
-        for i in np.flatnonzero(n).tolist():
-            where = CostDay(series[i // span], (first + i % span) * _DAY_MINUTES * MINUTE_MS)
-            old = self._costs.get(where, (0, 0, 0, 0))
-            self._costs[where] = (
-                old[0] + int(n[i]),
-                old[1] + int(sums[0][i]),
-                old[2] + int(sums[1][i]),
-                old[3] + int(sums[2][i]),
-            )
 
 
 def _intern(numbers: dict[_K, int], key: _K) -> int:
@@ -278,13 +254,6 @@ def _present(column: Column) -> tuple[Column, NDArray[np.bool_] | None]:
     """Values and which of them were measured; None if all were."""
     absent = np.isnan(column) if column.dtype.kind == "f" else column == UINT_ABSENT
     return column, ~absent if absent.any() else None
-
-
-def _whole(column: Column) -> NDArray[np.float64]:
-    """Integers as float64, absent as 0."""
-    values, present = _present(column)
-    whole = np.rint(values.astype(np.float64))
-    return whole if present is None else np.where(present, whole, 0.0)
 
 
 def _kept(table: Mapping[str, Column], duplicate: NDArray[np.bool_]) -> dict[str, Column]:

@@ -27,6 +27,14 @@ class CostDay(NamedTuple):
     event_day_ms: int
 
 
+class UseHour(NamedTuple):
+    """A model's use in one hour on the phones' clocks: what cost alerts judge."""
+
+    app_id: str
+    model_id: str
+    hour_ms: int
+
+
 class Quality(NamedTuple):
     """One line of the mass balance."""
 
@@ -39,7 +47,8 @@ class Quality(NamedTuple):
 class WindowPartial:
     """One window of one partition, or of all of them merged. All counts are integers.
 
-    `costs` maps to (inferences, energy_mj, bytes_sent, bytes_received).
+    `costs` maps to (inferences, energy_mj, bytes_sent, bytes_received), `use` of the hours that
+    are still open to (cloud calls, bytes received).
     """
 
     start_ms: int
@@ -51,6 +60,7 @@ class WindowPartial:
     enrolled: Counter[Cohort] = field(default_factory=Counter)
     bets: Counter[Cohort] = field(default_factory=Counter)
     costs: dict[CostDay, tuple[int, int, int, int]] = field(default_factory=dict)
+    use: dict[UseHour, tuple[int, int]] = field(default_factory=dict)
     quality: Counter[Quality] = field(default_factory=Counter)
 
 
@@ -88,6 +98,9 @@ def merge_partials(parts: Sequence[WindowPartial]) -> WindowPartial:
                 old[2] + amounts[2],
                 old[3] + amounts[3],
             )
+        for hour, (calls, received) in part.use.items():
+            before = merged.use.get(hour, (0, 0))
+            merged.use[hour] = before[0] + calls, before[1] + received
     return merged
 
 

@@ -21,7 +21,7 @@ from streams.trial import misfits
 from wire.desired import Desired, Policy, Release, Rollout, from_json, to_json
 from wire.errors import PermanentError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised with every change of the state's shape: a newer shape must not be read as an older one."""
 
 
@@ -42,7 +42,7 @@ def decider_parts(decider: Decider) -> dict[str, bytes]:
             "monitors": decider.monitors.state(),
         }
     )
-    return {"stages": stages, "drift": decider.monitors.drift.monitor_bytes()}
+    return {"stages": stages, **decider.monitors.large_parts()}
 
 
 def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int) -> Decider:
@@ -56,7 +56,7 @@ def restore_decider(parts: dict[str, bytes], *, partitions: int, window_ms: int)
     return Decider(
         partitions=partitions,
         window_ms=window_ms,
-        monitors=Monitors.restore(state["monitors"], parts["drift"]),
+        monitors=Monitors.restore(state["monitors"], parts),
         desired=from_json(state["desired"]) if state["desired"] else None,
         pending=[from_json(d) for d in state["pending"]],
         watches={name: _restore_watch(w) for name, w in state["watches"].items()},

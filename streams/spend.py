@@ -5,12 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from analytics.cost import CostLine, CostMeter, PriceEntry, Quantities, QuantityKey, quantities_of
-from analytics.forecast import CostFinding, CostMonitor, ForecastRules
+from analytics.cost import (
+    CostLine,
+    CostMeter,
+    PriceEntry,
+    Quantities,
+    QuantityKey,
+    price_in_force,
+    quantities_of,
+)
+from analytics.forecast import CostFinding, CostMonitor, ForecastRules, HourUse, UnitPrices
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
-from streams.partial import WindowPartial
+from streams.codec import pack, unpack
+from streams.partial import UseHour, WindowPartial
 from streams.rows import Columns
-from wire.desired import Desired, Release, sha256
+from wire.desired import Desired, Prices, Release, sha256
 from wire.times import DAY_MS, HOUR_MS
 
 _FLOOR_MICROS: Final = 1_000_000
@@ -19,65 +28,103 @@ _FLOOR_MICROS: Final = 1_000_000
 
 @dataclass(slots=True)
 class Spend:
-    """Prices windows, keeps cumulative costs exact, and forecasts each model's hourly spend."""
+    """Prices windows, keeps cumulative costs exact, and judges each model's hours of use.
+
+    An hour of use is judged when the hour after it has ended, by the log's time: what comes later
+    is billed and alerts nobody.
+    """
 
     meter: CostMeter = field(default_factory=CostMeter)
-    monitor: CostMonitor = field(
-        default_factory=lambda: CostMonitor(ForecastRules(HOUR_MS, _FLOOR_MICROS))
-    )
-    hour_ms: int = 0
-    by_model: dict[str, int] = field(default_factory=dict)  # "app/model" -> micros this log hour
+    monitor: CostMonitor = field(default_factory=lambda: CostMonitor(ForecastRules(_FLOOR_MICROS)))
+    open_ms: int = 0  # the first hour of use that is not judged yet
+    use: dict[UseHour, HourUse] = field(default_factory=dict)
+    _card: tuple[Prices, ...] | None = None  # what everything remembered was priced by
+    _packed: bytes | None = None
 
     def step(self, window: WindowPartial, desired: Desired) -> tuple[Columns, list[Verdict]]:
-        """Rows of `cost_day`, and verdicts on the log hour that this window ended, if it did."""
-        verdicts = self._close_hour(window, desired)
-        prices = [
-            PriceEntry(
-                p.effective_from_ms,
-                p.currency,
-                p.cloud_call_micros,
-                p.cellular_gb_micros,
-                p.egress_gb_micros,
-                p.energy_kwh_micros,
-            )
-            for p in desired.prices
-        ]
+        """Rows of `cost_line`, and verdicts on the hours that this window closed."""
+        verdicts = self._close_hours(window, desired)
+        for hour, (calls, received) in window.use.items():
+            if hour.hour_ms >= self.open_ms:
+                self.use[hour] = self.use.get(hour, HourUse()) + HourUse(calls, received)
+        prices = [_entry(p) for p in desired.prices]
         lines: list[tuple[QuantityKey, CostLine]] = []
+        if self._card != desired.prices:
+            lines += self.meter.reprice(prices)
+            self._card = desired.prices
         for key, quantities in sorted(_quantities(window).items()):
-            billed = self.meter.add(key, quantities, prices)
-            lines += [(key, line) for line in billed]
-            name = f"{key.app_id}/{key.model_id}"
-            paid = sum(line.cost_micros for line in billed if line.borne_by == "provider")
-            self.by_model[name] = self.by_model.get(name, 0) + paid
+            lines += [(key, line) for line in self.meter.add(key, quantities, prices)]
         horizon_ms = desired.policy.accepted_age_ms + 2 * DAY_MS
         self.meter.forget_before(window.start_ms - horizon_ms)
-        return _cost_rows(window, lines, desired), verdicts
+        return _cost_rows(window, _added(lines), desired), verdicts
 
-    def _close_hour(self, window: WindowPartial, desired: Desired) -> list[Verdict]:
-        hour_ms = window.start_ms // HOUR_MS * HOUR_MS
-        if hour_ms == self.hour_ms:
+    def _close_hours(self, window: WindowPartial, desired: Desired) -> list[Verdict]:
+        open_ms = window.start_ms // HOUR_MS * HOUR_MS - HOUR_MS
+        if open_ms <= self.open_ms:
             return []
-        ended_ms, spent = self.hour_ms, self.by_model
-        self.hour_ms, self.by_model = hour_ms, {}
-        findings = [self.monitor.step(k, ended_ms, spent[k]) for k in sorted(spent)]
+        self.open_ms = open_ms
+        ended = sorted(hour for hour in self.use if hour.hour_ms < open_ms)
+        findings = []
+        for hour in ended:
+            prices = _unit_prices(desired, hour.hour_ms)
+            key = f"{hour.app_id}/{hour.model_id}"
+            findings.append(self.monitor.step(key, hour.hour_ms, self.use.pop(hour), prices))
+            self._packed = None
         return [_verdict(f, window, desired) for f in findings if f.is_new]
 
     def state(self) -> dict[str, object]:
-        """Plain values for a snapshot."""
+        """Plain values for a snapshot, without the monitor's."""
         return {
             "meter": self.meter.state(),
-            "monitor": self.monitor.state(),
-            "hour_ms": self.hour_ms,
-            "by_model": self.by_model,
+            "open_ms": self.open_ms,
+            "use": [[*hour, u.cloud_calls, u.egress_bytes] for hour, u in sorted(self.use.items())],
         }
 
+    def monitor_bytes(self) -> bytes:
+        """The monitor's state, packed once an hour: it is large and changes no oftener."""
+        if self._packed is None:
+            self._packed = pack(self.monitor.state())
+        return self._packed
+
     @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> "Spend":
-        """The inverse of `state`."""
-        spend = cls(hour_ms=state["hour_ms"], by_model=dict(state["by_model"]))
+    def restore(cls, state: Mapping[str, Any], monitor: bytes) -> "Spend":
+        """The inverse of `state` and `monitor_bytes`."""
+        spend = cls(open_ms=state["open_ms"], _packed=monitor)
+        spend.use = {
+            UseHour(*hour): HourUse(calls, egress) for *hour, calls, egress in state["use"]
+        }
         spend.meter.restore(state["meter"])
-        spend.monitor.restore(state["monitor"])
+        spend.monitor.restore(unpack(monitor))
         return spend
+
+
+def _entry(p: Prices) -> PriceEntry:
+    return PriceEntry(
+        p.effective_from_ms,
+        p.currency,
+        p.cloud_call_micros,
+        p.cellular_gb_micros,
+        p.egress_gb_micros,
+        p.energy_kwh_micros,
+    )
+
+
+def _unit_prices(desired: Desired, hour_ms: int) -> UnitPrices:
+    """What the hour's day is billed by; use that has no price is worth nothing, and is kept."""
+    entry = price_in_force(map(_entry, desired.prices), hour_ms // DAY_MS * DAY_MS)
+    if entry is None:
+        return UnitPrices("", 0, 0)
+    return UnitPrices(entry.currency, entry.cloud_call_micros, entry.egress_gb_micros)
+
+
+def _added(lines: list[tuple[QuantityKey, CostLine]]) -> list[tuple[QuantityKey, CostLine]]:
+    """One line per key, kind and currency: a correction and an increment may meet in a window."""
+    added: dict[tuple[QuantityKey, str, str], CostLine] = {}
+    for key, line in lines:
+        where = (key, line.kind, line.currency)
+        old = added.get(where)
+        added[where] = line if old is None else old + line
+    return [(key, line) for (key, _, _), line in added.items() if line.quantity or line.cost_micros]
 
 
 def _quantities(window: WindowPartial) -> dict[QuantityKey, Quantities]:
@@ -121,7 +168,8 @@ def _cost_rows(
 def _verdict(finding: CostFinding, window: WindowPartial, desired: Desired) -> Verdict:
     app_id, _, model_id = finding.key.partition("/")
     policy = sha256(desired)
-    what = f"cost|{finding.key}|{finding.period_start_ms}|{finding.observed_micros}|{policy}"
+    seen = f"{finding.currency}|{finding.observed_micros}"
+    what = f"cost|{finding.key}|{finding.hour_ms}|{seen}|{policy}"
     digest = hashlib.sha256(what.encode()).hexdigest()
     return Verdict(
         verdict_id=digest[:20],
@@ -145,7 +193,9 @@ def _verdict(finding: CostFinding, window: WindowPartial, desired: Desired) -> V
                 "expected_micros": finding.expected_micros,
                 "low_micros": finding.low_micros,
                 "high_micros": finding.high_micros,
+                "cusum": finding.statistic,
+                "cusum_threshold": finding.threshold,
             },
-            reason=finding.detail,
+            reason=f"{finding.currency}: {finding.detail}",
         ),
     )

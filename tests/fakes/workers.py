@@ -27,7 +27,7 @@ from streams.log.kafka import KafkaLog
 from tests.fakes.worker_process import Part
 from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint
 
-TABLES: Final = ("metric_window", "verdict", "cost_day", "ingest_window")
+TABLES: Final = ("metric_window", "verdict", "cost_line", "ingest_window")
 """What the decide stage writes."""
 Said = dict[str, list[str]]
 

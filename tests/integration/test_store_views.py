@@ -254,8 +254,8 @@ def test_costs_are_exact_and_kept_apart_by_currency_and_payer(
 ) -> None:
     writer.write(
         {
-            "cost_day": rows_of(
-                "cost_day",
+            "cost_line": rows_of(
+                "cost_line",
                 model_id=["cost"] * 3,
                 window_start=[START_MS, START_MS + 1, START_MS],
                 owner=["ml"] * 3,

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.cost import (
+    CostLine,
     CostMeter,
     PriceEntry,
     Quantities,
@@ -130,6 +131,83 @@ def test_a_day_priced_late_is_billed_in_full() -> None:
     lines = meter.add(KEY, Quantities(cloud_inferences=1), [entry(0, call=2)])
 
     assert [(x.quantity, x.cost_micros) for x in lines if x.kind == "cloud_calls"] == [(11, 22)]
+
+
+def balance(lines: list[CostLine]) -> dict[tuple[str, str], tuple[int, int]]:
+    """What lines add up to, by kind and currency; what came to nothing is left out."""
+    added: dict[tuple[str, str], tuple[int, int]] = {}
+    for x in lines:
+        quantity, cost = added.get((x.kind, x.currency), (0, 0))
+        added[x.kind, x.currency] = quantity + x.quantity, cost + x.cost_micros
+    return {key: amounts for key, amounts in added.items() if amounts != (0, 0)}
+
+
+def test_a_day_priced_anew_takes_old_lines_back_in_their_own_currency() -> None:
+    meter, calls = CostMeter(), Quantities(cloud_inferences=1000)
+    cards: list[list[PriceEntry]] = [
+        [],
+        [entry(0, call=150)],
+        [entry(0, call=160, currency="USD")],
+        [entry(0, call=20, currency="JPY")],
+    ]
+
+    lines = [line for card in cards for line in meter.add(KEY, calls, card)]
+
+    assert balance(lines) == {("cloud_calls", "JPY"): (4000, 80_000)}
+
+
+def test_use_that_got_a_price_is_no_longer_unpriced() -> None:
+    meter, calls = CostMeter(), Quantities(cloud_inferences=1000)
+
+    lines = meter.add(KEY, calls, []) + meter.add(KEY, calls, [entry(0, call=100)])
+
+    assert balance(lines) == {("cloud_calls", "EUR"): (2000, 200_000)}
+
+
+cards = st.lists(
+    st.builds(
+        PriceEntry,
+        st.sampled_from([0, 20 * DAY]),
+        st.sampled_from(["EUR", "USD", "JPY"]),
+        micros,
+        micros,
+        micros,
+        micros,
+    ),
+    max_size=2,
+    unique_by=lambda e: e.effective_from_ms,
+)
+
+
+@given(st.lists(st.tuples(keys, quantities, cards, st.booleans()), min_size=1, max_size=8))
+def test_however_cards_change_what_was_billed_is_what_the_last_card_makes_of_all_use(
+    steps: list[tuple[QuantityKey, Quantities, list[PriceEntry], bool]],
+) -> None:
+    meter = CostMeter()
+    billed: dict[QuantityKey, list[CostLine]] = {}
+    for key, used, card, is_repriced_first in steps:
+        if is_repriced_first:
+            for k, line in meter.reprice(card):
+                billed.setdefault(k, []).append(line)
+        billed.setdefault(key, []).extend(meter.add(key, used, card))
+    last = steps[-1][2]
+    for k, line in meter.reprice(last):
+        billed.setdefault(k, []).append(line)
+
+    for key, lines in billed.items():
+        due = price(meter.used(key), last, key.event_day_ms)
+        assert balance(lines) == balance(due)
+    assert meter.reprice(last) == []
+
+
+def test_lines_of_two_currencies_are_never_added() -> None:
+    euro, yen = (
+        price(Quantities(cloud_inferences=1), [entry(0, call=1, currency=c)], DAY)[0]
+        for c in ("EUR", "JPY")
+    )
+
+    with pytest.raises(ValueError, match="'EUR'"):
+        euro + yen
 
 
 def test_two_entries_of_one_date_are_refused() -> None:

@@ -11,6 +11,7 @@ from store.migrate import cluster_ddl, migrate, shipped
 from store.tables import KEYS
 from wire.errors import PermanentError
 
+LEFT_BEHIND = {"cost_day"}  # carried over into another table by a later migration
 GOLDEN = Path(__file__).parents[2] / "golden" / "store" / "cluster.sql"
 
 
@@ -39,7 +40,8 @@ def test_a_row_s_shard_depends_on_its_whole_key_and_on_nothing_else() -> None:
 
     shards = re.findall(r"'hf_store', '(\w+)_local',\n +cityHash64\((.*?)\)\)", text)
 
-    assert {table: tuple(key.split(", ")) for table, key in shards} == dict(KEYS)
+    keys = {table: tuple(key.split(", ")) for table, key in shards if table not in LEFT_BEHIND}
+    assert keys == dict(KEYS)
 
 
 def test_every_table_is_replicated_under_a_path_of_its_own() -> None:
@@ -47,14 +49,16 @@ def test_every_table_is_replicated_under_a_path_of_its_own() -> None:
 
     paths = re.findall(r"ReplicatedReplacingMergeTree\('([^']+)', '[^']+'\)", text)
 
-    assert len(paths) == len(set(paths)) == len(KEYS) + 1
+    assert len(paths) == len(set(paths)) == len(KEYS) + len(LEFT_BEHIND) + 1
     assert not re.search(r"ENGINE = ReplacingMergeTree\b", text)
 
 
 def test_every_statement_reaches_every_server() -> None:
     statements = cluster_ddl("a-name").split(";\n\n")[:-1]
 
-    assert all("ON CLUSTER 'a-name'" in statement for statement in statements)
+    copies = [s for s in statements if s.startswith("INSERT INTO")]
+    assert all("insert_distributed_sync = 1" in copy for copy in copies)
+    assert all("ON CLUSTER 'a-name'" in s for s in statements if s not in copies)
 
 
 def test_a_statement_of_unknown_form_is_refused_and_not_run_on_one_server() -> None:

@@ -54,7 +54,7 @@ def wide_window(rows: int) -> Rows:
 
     return {
         name: {column_name: column(kind) for column_name, kind in TABLES[name].items()}
-        for name in ("verdict", "action", "cost_day", "ingest_window")
+        for name in ("verdict", "action", "cost_line", "ingest_window")
     }
 
 
