@@ -18,7 +18,8 @@ def test_clickhouse_reads_every_statement_of_the_cluster(store_endpoint: StoreEn
     ]
 
     assert len(read) > 20
-    assert all("ON CLUSTER holdfast" in statement for statement in read)
+    made = [statement for statement in read if not statement.startswith("INSERT INTO")]
+    assert all("ON CLUSTER holdfast" in statement for statement in made)
 
 
 def test_windows_written_together_are_the_rows_of_windows_written_alone(
