@@ -14,7 +14,7 @@ setup: .venv/.ready
 	@touch $@
 
 demo: setup
-	$(RUN)holdfast demo
+	$(RUN)holdfast demo --replace
 
 test: setup
 	$(RUN)pytest

@@ -42,12 +42,17 @@ def demo(
         Path, typer.Option("--dir", help="A new folder; everything stays inspectable there.")
     ] = Path("holdfast-demo"),
     fast: Annotated[bool, typer.Option(help="Fewer phones, for CI.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete an earlier demo there; never a running one.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the road: a fleet, a bad release, the rollback commit, the recovery."""
     from holdfast.demo_command import run_demo
 
-    raise typer.Exit(run_demo(seed, fault, directory, fast=fast, as_json=as_json))
+    raise typer.Exit(
+        run_demo(seed, fault, directory, fast=fast, as_json=as_json, replace_demo=replace)
+    )
 
 
 @app.command()

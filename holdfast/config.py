@@ -219,7 +219,14 @@ def load(**options: object) -> Settings:
     folder = Path(str(given.get("dir") or os.environ.get(PREFIX + "DIR") or "holdfast-data"))
     kept = folder / "settings.json"
     if kept.exists():
-        own = json.loads(kept.read_text())
+        try:
+            own = dict(json.loads(kept.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise PermanentError(
+                "settings_invalid",
+                f"{kept} cannot be read: {type(error).__name__}",
+                accepted="a JSON object of settings; without the file, the environment alone",
+            ) from error
         unset = {k: v for k, v in own.items() if PREFIX + k.upper() not in os.environ}
         given = {**unset, **given}
     try:

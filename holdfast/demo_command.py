@@ -6,13 +6,30 @@ from pathlib import Path
 
 from holdfast.demo import Demo, DemoPlan, DemoResult
 from holdfast.example_repo import diff_of, message_of
+from holdfast.folder import Folder
+from holdfast.folder_lock import check_free
 from holdfast.output import give, tell
+from wire.errors import PermanentError
 
 
-def run_demo(seed: int, fault: str, directory: Path, *, fast: bool, as_json: bool) -> int:
-    """Run the demo in a folder; 0 if it went as expected. An earlier demo there is replaced."""
-    if (directory / "gitops.git").exists() and (directory / "slack.jsonl").exists():
+def run_demo(
+    seed: int, fault: str, directory: Path, *, fast: bool, as_json: bool, replace_demo: bool = False
+) -> int:
+    """Run the demo in a folder; 0 if it went as expected. An earlier demo is replaced if asked.
+
+    Raises PermanentError ``folder_in_use``: a node runs there, or it holds something.
+    """
+    check_free(Folder(directory))
+    is_demo = (directory / "gitops.git").exists() and (directory / "slack.jsonl").exists()
+    if is_demo and replace_demo:
         shutil.rmtree(directory)
+    elif is_demo:
+        raise PermanentError(
+            "folder_in_use",
+            f"{directory} holds an earlier demo",
+            field="--dir",
+            accepted="a new folder, or --replace to delete what is there",
+        )
     plan = DemoPlan(seed=seed, fault=fault)
     if fast:
         plan = replace(plan, phones=4_000, quiet_seconds=12.0)

@@ -69,6 +69,11 @@ class Folder:
         """What the running service says of itself: ports and process ids."""
         return self.root / "service.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the node that lives here."""
+        return self.root / "node.lock"
+
     def create(self) -> None:
         """Make the folder, readable by its owner alone."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
 from holdfast.config import Settings, environment_of
 from holdfast.folder import Folder
+from holdfast.folder_check import check_folder
+from holdfast.folder_lock import living_in
 from store.process import StoreProcess, start, write_credentials
 from wire.errors import PermanentError
 
@@ -33,11 +36,17 @@ class Node:
     service: subprocess.Popen[bytes] | None = None
     said: dict[str, object] = field(default_factory=dict)
     _pause_s: float = _LOOK_S
+    _living: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> dict[str, object]:
-        """Start both; what the service said when it was ready (ports, public key)."""
+        """Start both; what the service said when it was ready (ports, public key).
+
+        Nothing listens before the folder was found free, whole, and of a format that we read.
+        Raises PermanentError ``folder_in_use``, and what `check_folder` does.
+        """
         folder = Folder(self.settings.dir)
-        folder.create()
+        self._living.enter_context(living_in(folder))
+        check_folder(folder, partitions=self.settings.partitions)
         fixed = {
             name: getattr(self.settings, name) or _free_port()
             for name in ("http_port", "grpc_port", "store_port")
@@ -77,6 +86,7 @@ class Node:
             _end(self.service)
         if self.store is not None:
             self.store.stop()
+        self._living.close()
 
     def _start_store(self, folder: Folder) -> None:
         passwords = folder.store_passwords()

@@ -134,8 +134,7 @@ class KeyFile:
         self._looked_ms = now_ms
         try:
             found = self._path.stat()
-        except FileNotFoundError:
-            self._keys, self._stamp, self._verified = {}, None, {}
+        except FileNotFoundError:  # nobody revokes by deleting: the last good keys stand
             return
         if (found.st_mtime_ns, found.st_size, found.st_ino) != self._stamp:
             with contextlib.suppress(PermanentError):  # a broken file: the last good keys stand
