@@ -279,7 +279,7 @@ _PASSED_ON = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
-_BENCHES = ("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage", "manifests")
+_BENCHES = ("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage", "manifests", "gate")
 
 
 @app.command(context_settings=_PASSED_ON)

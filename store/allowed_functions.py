@@ -299,7 +299,7 @@ TABLE_FUNCTIONS: Final = _names("""
 
 COMBINATORS: Final = (
     "simplestate", "ordefault", "distinct", "resample", "foreach", "argmax", "argmin", "ornull",
-    "merge", "state", "array", "null", "map", "if",
+    "merge", "state", "array", "null", "map", "if", "tuple",
 )  # fmt: skip
 
 

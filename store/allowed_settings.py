@@ -5,6 +5,7 @@ be changed even under ``readonly=1`` (`select`, `filter`, `database`, ...). Clie
 mean nothing here; those are taken and dropped.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 
@@ -15,13 +16,23 @@ def _names(text: str) -> frozenset[str]:
 VALUE_CHARACTERS_MAX: Final = 64
 """Longest value of a setting; a delimiter of 60 KB on a million rows would be a bomb."""
 
+CLAMPED: Final[Mapping[str, str]] = {
+    "max_execution_time": "seconds_max",
+    "max_memory_usage": "memory_bytes_max",
+    "max_result_rows": "result_rows_max",
+    "max_result_bytes": "result_bytes_max",
+    "max_threads": "threads_max",
+    "max_block_size": "block_rows_max",
+}
+"""Limits that may be asked for, within those of `store.gate.Limits`; setting -> its field."""
+
 KEPT: Final = _names("""
     cast_string_to_date_time_mode cast_string_to_dynamic_use_inference cast_keep_nullable
     cast_string_to_variant_use_inference date_time_input_format date_time_output_format
     extremes final group_by_use_nulls join_use_nulls limit offset max_block_size
     prefer_column_name_to_alias session_timezone union_default_mode use_client_time_zone
     aggregate_functions_null_for_empty transform_null_in any_join_distinct_right_table_keys
-    enable_named_columns_in_tuple enable_positional_arguments count_distinct_implementation
+     enable_positional_arguments count_distinct_implementation
     format_csv_delimiter format_csv_allow_single_quotes format_csv_allow_double_quotes
     format_csv_null_representation format_tsv_null_representation
     format_custom_escaping_rule format_custom_field_delimiter format_custom_result_after_delimiter

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from store import allowed_settings
+from store.allowed_settings import CLAMPED
 from store.sql_tree import refused
 from wire.errors import PermanentError
 
@@ -48,16 +49,6 @@ WRITER: Final = Reader(
 )
 
 
-_CLAMPED: Final = {
-    "max_execution_time": "seconds_max",
-    "max_memory_usage": "memory_bytes_max",
-    "max_result_rows": "result_rows_max",
-    "max_result_bytes": "result_bytes_max",
-    "max_threads": "threads_max",
-    "max_block_size": "block_rows_max",
-}
-
-
 def check_database(role: Role, name: str) -> str:
     """The database a request may start in; `hf` if it names none."""
     if role is Role.ANALYST and name.lower() not in ("", "default", "hf"):
@@ -78,11 +69,11 @@ def check_format(name: str) -> str:
 
 def analyst_settings(asked: Mapping[str, str], limits: Limits) -> dict[str, str]:
     """The settings of an analyst's statement: what was asked, within the limits."""
-    settings = {name: str(getattr(limits, bound)) for name, bound in _CLAMPED.items()}
+    settings = {name: str(getattr(limits, bound)) for name, bound in CLAMPED.items()}
     settings |= {"result_overflow_mode": "throw", "timeout_overflow_mode": "throw"}
     settings |= {"session_timezone": "UTC"}
     for name, value in asked.items():
-        if name in _CLAMPED:
+        if name in CLAMPED:
             bound = int(settings[name])
             wanted = int(value) if value.isdecimal() else 0
             settings[name] = str(min(wanted, bound) if wanted > 0 else bound)
@@ -101,15 +92,15 @@ def check_within(written: Mapping[str, str], limits: Limits) -> None:
     """
     if "readonly" in written:
         raise refused("readonly may not be changed")
-    for name in written.keys() & _CLAMPED.keys():
-        most = int(getattr(limits, _CLAMPED[name]))
+    for name in written.keys() & CLAMPED.keys():
+        most = int(getattr(limits, CLAMPED[name]))
         if not (written[name].isdecimal() and 1 <= int(written[name]) <= most):
             raise refused(f"{name} is at most {most}", accepted=f"1 to {most}")
 
 
 def writer_settings(asked: Mapping[str, str]) -> dict[str, str]:
     """The settings of the writer's statement: it has no limits, but no more names either."""
-    kept = allowed_settings.KEPT | allowed_settings.INSERTS | set(_CLAMPED)
+    kept = allowed_settings.KEPT | allowed_settings.INSERTS | set(CLAMPED)
     if unknown := sorted(set(asked) - kept - allowed_settings.DROPPED):
         raise refused(f"the setting {unknown[0]!r} may not be changed")
     return {name: _short(name, value) for name, value in asked.items() if name in kept}

@@ -69,13 +69,12 @@ FIELDS: Final = {
         ),
         "WindowListElement": "name definition",
         "ExplainQuery": "kind settings query",
-        "SetQuery": "changes",
         "ShowTablesQuery": ("databases full like not_like case_insensitive_like from limit_length"),
         "ShowColumnsQuery": "database table extended full like not_like case_insensitive_like",
         "ShowIndexesQuery": "database table extended",
     }.items()
 }
-_UNTOUCHED: Final = frozenset({"value", "changes"})  # literals and settings: no nodes in there
+_UNTOUCHED: Final = frozenset({"value", "settings"})  # of literals, of EXPLAIN: no nodes in there
 
 
 def read(text: str) -> Node:

@@ -20,7 +20,8 @@ SELECT * FROM `/etc/passwd`
 SELECT * FROM '/etc/passwd'
 SELECT 1 AS a$$ INTO OUTFILE './run/out1.txt' FORMAT TSV -- $$
 WITH file AS f SELECT arrayMap(f, ['/etc/passwd'])
-WITH 'file' AS f SELECT arrayMap(f, ['/etc/passwd'])
+SELECT * FROM numbers(1, SETTINGS select = 'file(1)')
+SELECT * FROM values('a UInt8', 1, SETTINGS max_threads = 1)
 SELECT arrayMap(x -> f(x), ['/etc/passwd']), file AS f
 WITH (x -> x) AS file SELECT (SELECT file('/etc/passwd'))
 SELECT arrayReduce('file', ['/etc/passwd'])

@@ -1,0 +1,1 @@
+"""What the engine has that readers have not, as somebody looked at it."""
