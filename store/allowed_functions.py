@@ -26,7 +26,7 @@ AGGREGATES: Final = _names("""
     exponentialTimeDecayedSum gini groupArray groupArrayInsertAt groupArrayIntersect
     groupArrayLast groupArrayMovingAvg groupArrayMovingSum groupArraySample groupArraySorted
     groupBitAnd groupBitmap groupBitmapAnd groupBitmapOr groupBitmapXor groupBitOr groupBitXor
-    groupConcat groupUniqArray histogram intervalLengthSum kolmogorovSmirnovTest kurtPop kurtSamp
+    groupConcat groupUniqArray histogram intervalLengthSum kurtPop kurtSamp
     lag lagInFrame largestTriangleThreeBuckets lead leadInFrame mannWhitneyUTest max
     maxIntersections maxIntersectionsPosition maxMappedArrays meanZTest min minMappedArrays
     nonNegativeDerivative nth_value ntile percentRank quantile quantileBFloat16
@@ -283,7 +283,7 @@ OTHER: Final = _names("""
     minSampleSizeContinuous minSampleSizeConversion neighbor parseISO8601Duration
     parseReadableSize parseReadableSizeOrNull parseReadableSizeOrZero parseTimeDelta
     pointInEllipses pointInPolygon proportionsZTest revision rowNumberInAllBlocks rowNumberInBlock
-    runningAccumulate runningDifference runningDifferenceStartingWithFirstValue seriesDecomposeSTL
+    runningAccumulate runningDifference runningDifferenceStartingWithFirstValue
     seriesOutliersDetectTukey throwIf toColumnTypeName toTypeName transform untuple variantElement
     variantType version visibleWidth
 """)
@@ -294,7 +294,7 @@ FUNCTIONS: Final = (
 ) | AGGREGATES
 
 TABLE_FUNCTIONS: Final = _names("""
-    numbers numbers_mt primes generateSeries generate_series values null view
+    numbers numbers_mt generateSeries generate_series values null view
 """)
 
 COMBINATORS: Final = (

@@ -49,6 +49,11 @@ WRITER: Final = Reader(
 )
 
 
+_ELEMENTS_MAX: Final = 50_000
+"""Of a statement once its names are resolved: a name that stands for two of the next, twenty deep,
+keeps the engine busy for seconds before anything runs, where it cannot be cancelled."""
+
+
 def check_database(role: Role, name: str) -> str:
     """The database a request may start in; `hf` if it names none."""
     if role is Role.ANALYST and name.lower() not in ("", "default", "hf"):
@@ -71,7 +76,7 @@ def analyst_settings(asked: Mapping[str, str], limits: Limits) -> dict[str, str]
     """The settings of an analyst's statement: what was asked, within the limits."""
     settings = {name: str(getattr(limits, bound)) for name, bound in CLAMPED.items()}
     settings |= {"result_overflow_mode": "throw", "timeout_overflow_mode": "throw"}
-    settings |= {"session_timezone": "UTC"}
+    settings |= {"session_timezone": "UTC", "max_expanded_ast_elements": str(_ELEMENTS_MAX)}
     for name, value in asked.items():
         if name in CLAMPED:
             bound = int(settings[name])

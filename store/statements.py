@@ -1,5 +1,6 @@
 """One request's statement, judged and run: an analyst's reads, the writer's rows and schema."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -70,6 +71,8 @@ def _read(
     settings: Mapping[str, str],
     limits: Limits | None = None,
 ) -> Answer:
+    if not all(re.fullmatch(r"\w{1,64}", name, re.ASCII) for name in request.params):
+        raise refused("a parameter's name is one plain word", accepted="param_<word>")
     read = prepare(request.sql, store, store.dialect, reader=reader, params=request.params)
     asked = {**request.settings, **read.settings}
     if limits:

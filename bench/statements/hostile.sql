@@ -158,3 +158,13 @@ SELECT 1 SETTINGS max_memory_usage=0
 SELECT 1 SETTINGS output_format_schema='/tmp/x'
 SELECT * FROM view(SELECT 1 SETTINGS filter='1')
 SELECT (SELECT 1 SETTINGS max_threads=1)
+SHOW COLUMNS FROM verdicts LIKE 'x\' OR file(\'/etc/passwd\') != \''
+SHOW TABLES LIKE 'x\' OR file(\'/etc/passwd\') != \''
+SHOW DATABASES LIKE 'x\' OR file(\'/etc/passwd\') != \''
+SHOW COLUMNS FROM `x\' OR 1=1 --`
+SELECT hasAny(range(10000000), arrayMap(x -> x + 10000000, range(10000000)))
+SELECT hasAll(range(10000000), range(10000000))
+SELECT arrayMap(hasAll, [[1]], [[1]])
+SELECT kolmogorovSmirnovTest('two-sided', 'exact')(toFloat64(rand(number)), number % 2) FROM numbers(400000)
+SELECT length(seriesDecomposeSTL(arrayMap(x -> toFloat64(x % 7), range(3000000)), 7))
+SELECT editDistance(repeat('a', 60000), repeat('b', 60000))
