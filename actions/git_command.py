@@ -173,6 +173,7 @@ def _environment(settings: GitSettings) -> dict[str, str]:
         "core.hooksPath": "/dev/null",
         "core.askPass": "",
         "credential.helper": "",
+        "core.fsmonitor": "false",
         "gc.autoDetach": "false",
         "maintenance.autoDetach": "false",
         "advice.detachedHead": "false",

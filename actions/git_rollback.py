@@ -14,6 +14,7 @@ import numpy as np
 
 from actions.desired_files import time_ms
 from actions.evidence_text import one_line, statistic_lines, window_end_ms
+from actions.git_history import INCIDENT_TRAILER
 from actions.git_tree import TreeFile
 from actions.manifest_edit import Offer, find_offer, rfc3339, withdraw
 from actions.manifest_signs import could_hold, is_named_so
@@ -24,7 +25,6 @@ from analytics.types import Verdict
 from wire.errors import PermanentError, TransientError
 
 _log = logging.getLogger("holdfast.rollback")
-INCIDENT_TRAILER: Final = "Holdfast-Incident"
 TRIES_MAX: Final = 30
 PAUSE_S_MAX: Final = 0.005
 """Between tries after a lost race. Growing pauses lose the race on a busy branch: measured with
@@ -98,7 +98,8 @@ class Rollback:
         is a commit of ours whose tree has the candidate withdrawn.
         """
         doubted = ""
-        found = self.repository.find_trailer(tip, INCIDENT_TRAILER, verdict.incident_id)
+        history = self.repository.history
+        found = history.with_trailer(tip, INCIDENT_TRAILER, verdict.incident_id)
         for trailer in found:
             if trailer.is_ours and self._withdraws(trailer.commit, verdict, path):
                 return trailer.commit, ""

@@ -13,6 +13,7 @@ from actions.yaml_text import (
     Span,
     Step,
     bytes_of,
+    find_mapping,
     find_scalar,
     plain_values,
     spelled,
@@ -32,6 +33,7 @@ class Offer:
     document: int
     place: tuple[Step, ...]  # of the object in its document
     rollout_id: str
+    attempt: int
     candidate: str
     stable: str
     share: float
@@ -53,11 +55,12 @@ def find_offer(content: bytes, *, app_id: str, model_id: str) -> Offer | None:
         if (_at(spec, "appId"), _at(spec, "modelId")) != (app_id, model_id):
             continue
         rollout = _at(spec, "rollout")
-        share = _at(rollout, "share")
+        share, attempt = _at(rollout, "share"), _at(rollout, "attempt")
         return Offer(
             document=placed.document,
             place=placed.place,
             rollout_id=str(_at(rollout, "id") or ""),
+            attempt=attempt if isinstance(attempt, int) else 0,
             candidate=str(_at(_at(spec, "candidate"), "version") or ""),
             stable=str(_at(_at(spec, "stable"), "version") or ""),
             share=float(share) if isinstance(share, int | float) else 0.0,
@@ -83,6 +86,34 @@ def withdraw(
     if find_scalar(text_of(edited), document, (*place, *HOLD_UNTIL)) is None:
         return _insert_hold(edited, document, place, hold)
     return set_scalar(edited, document, (*place, *HOLD_UNTIL), hold)
+
+
+def add_entry(
+    content: bytes, document: int, path: Sequence[Step], key: str, values: Sequence[str]
+) -> bytes:
+    """The file with one more entry, ``key: [values]``, at the head of the mapping at `path`.
+
+    Raises PermanentError ``scalar_not_editable``, ``edit_not_exact`` or ``yaml_unreadable``.
+    """
+    before, text = plain_values(content), text_of(content)
+    found = find_mapping(text, document, path)
+    if found is None:
+        raise PermanentError("scalar_not_editable", f"{_dotted(path)} is no mapping with a key")
+    at, in_flow = found
+    listed = ", ".join(spelled(value, '"') for value in values)
+    entry = f"{spelled(key, '')}: [{listed}]"
+    indent = text[text.rfind("\n", 0, at) + 1 : at]
+    if in_flow:
+        inserted = entry + ", "
+    elif indent.strip(" "):
+        raise PermanentError("scalar_not_editable", f"{_dotted(path)} does not begin its line")
+    else:
+        inserted = f"{entry}\n{indent}"
+    edited = bytes_of(text[:at] + inserted + text[at:], content)
+    expected = list(before)
+    expected[document] = _replaced(before[document], (*path, key), list(values))
+    _prove(edited, expected, path)
+    return edited
 
 
 def rfc3339(ms: int) -> str:

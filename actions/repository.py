@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions.git_command import Ended, GitCommand, GitSettings
+from actions.git_history import History
 from actions.git_tree import TreeEntry, TreeFile, entries_of, parsed_batch
 from actions.git_words import shown_address
 from actions.manifest_signs import is_named_so
@@ -21,6 +22,7 @@ FILE_BYTES_MAX: Final = 4 << 20
 """Larger files of the repository are not read; no manifest is that large."""
 MANIFEST_BYTES_MAX: Final = 64 << 20
 """Of all files that are named as manifests are."""
+_NO_SUCH_REF: Final = 2  # how ``ls-remote --exit-code`` ends then
 _SHA: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _LOST_RACE: Final = re.compile(
     r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to (update|lock)|incorrect old"
@@ -50,14 +52,6 @@ class Seen:
     unread: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class TrailerCommit:
-    """A commit with a trailer that was looked for; `is_ours`: author and committer are we."""
-
-    commit: str
-    is_ours: bool
-
-
 class Repository:
     """One branch of one remote. Not for two threads, nor two processes on one folder."""
 
@@ -65,6 +59,7 @@ class Repository:
         self.settings = settings
         self._bare = settings.folder / "repository.git"
         self._git = GitCommand(settings, self._bare)
+        self.history = History(self._git, settings)
         self._branch = f"refs/heads/{settings.branch}"
         self._tip = f"refs/remotes/origin/{settings.branch}"
         self._is_shallow = settings.is_shallow
@@ -93,6 +88,16 @@ class Repository:
             raise TransientError("git_folder_unusable", str(error.strerror)) from error
         finally:
             self._sweep()
+
+    def probe(self) -> None:
+        """Ask the remote for the branch and fetch nothing; raises what `fetch` would."""
+        if not self._bare.is_dir():
+            self._make_clone()
+        ended = self._git.try_run(["ls-remote", "--exit-code", "origin", self._branch])
+        if ended.code == _NO_SUCH_REF:
+            raise self._branch_missing()
+        if ended.code:
+            raise self._fetch_error(ended)
 
     def _fetch(self) -> str:
         if self._is_suspect or not self._bare.is_dir():
@@ -161,16 +166,19 @@ class Repository:
 
     def _fetch_error(self, ended: Ended) -> PermanentError | TransientError:
         if "couldn't find remote ref" in ended.stderr:
-            return PermanentError(
-                "git_branch_missing",
-                f"{self.address} has no branch {self.settings.branch}",
-                accepted="a branch with at least one commit",
-            )
+            return self._branch_missing()
         if _DISK_FULL.search(ended.stderr):
             return TransientError("git_disk_full", ended.stderr, retry_after_s=60)
         if _DENIED.search(ended.stderr):
             return TransientError("git_access_denied", ended.stderr, retry_after_s=60)
         return TransientError("git_unreachable", ended.stderr, retry_after_s=5)
+
+    def _branch_missing(self) -> PermanentError:
+        return PermanentError(
+            "git_branch_missing",
+            f"{self.address} has no branch {self.settings.branch}",
+            accepted="a branch with at least one commit, named by HOLDFAST_GITOPS_BRANCH",
+        )
 
     def _local(self, argv: Sequence[str], *, stdin: bytes = b"") -> bytes:
         try:
@@ -263,29 +271,6 @@ class Repository:
         if _DENIED.search(words):
             raise TransientError("git_access_denied", ended.stderr, retry_after_s=60)
         raise TransientError("git_unreachable", ended.stderr, retry_after_s=5)
-
-    def find_trailer(self, tip: str, key: str, value: str) -> list[TrailerCommit]:
-        """Commits in the tip's history with the trailer ``key: value``, newest first."""
-        trailers = f"%(trailers:key={key},valueonly,unfold,separator=%x1f)"
-        people = "%an%x1f%ae%x1f%cn%x1f%ce"
-        listed = self._local(
-            [
-                "log",
-                "-z",
-                "--fixed-strings",
-                f"--grep={key}: {value}",
-                f"--format=%H%x1e{people}%x1e{trailers}",
-                _sha(tip),
-            ]
-        )
-        us = "\x1f".join([self.settings.author_name, self.settings.author_email] * 2)
-        found = []
-        for record in listed.decode(errors="replace").split("\0"):
-            commit, _, rest = record.partition("\x1e")
-            who, _, values = rest.partition("\x1e")
-            if value in (v.strip() for v in values.split("\x1f")):
-                found.append(TrailerCommit(commit.strip(), who == us))
-        return found
 
 
 def _sha(commit: str) -> str:

@@ -7,6 +7,7 @@ left before it does. JSON is read the same way. Scalars mean what YAML 1.2 says 
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,43 +112,78 @@ def find_scalar(text: str, document: int, path: Sequence[Step]) -> Span | None:
         ``scalar_not_editable``: it is an alias, anchored, tagged, a block, of several lines, or
         not a scalar; ``yaml_unreadable``.
     """
+    with _reading():
+        found = _found(_events_of(text, document), path)
+    return None if found is None else _span(text, found)
+
+
+def find_mapping(text: str, document: int, path: Sequence[Step]) -> tuple[int, bool] | None:
+    """Where the first key of the mapping at `path` stands, and whether in flow style (``{...}``).
+
+    Of a flow mapping it is the place right after the brace. None if there is no mapping, or if it
+    is a block without a key.
+    """
+    with _reading():
+        events = _events_of(text, document)
+        found = _found(events, path)
+        if found is None or not isinstance(found.event, MappingStartEvent):
+            return None
+        if found.event.flow_style:
+            return text.index("{", _marks(found.event)[0]) + 1, True
+        first = next(events)
+        return None if isinstance(first, MappingEndEvent) else (_marks(first)[0], False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    event: Event
+    key: ScalarEvent | None
+    in_flow: bool
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
     try:
-        events = _events(_joined(text, lambda found: "x" * len(found[0])))
-        for _ in range(document + 1):
-            for event in events:
-                if isinstance(event, DocumentStartEvent):
-                    break
-        return _descend(text, events, next(events), path, None, in_flow=False)
+        yield
     except (yaml.YAMLError, RecursionError) as error:
         raise PermanentError("yaml_unreadable", _where(error)) from error
 
 
-def _descend(
-    text: str,
-    events: Iterator[Event],
-    event: Event,
-    path: Sequence[Step],
-    key: ScalarEvent | None,
-    *,
-    in_flow: bool,
-) -> Span | None:
-    if not path:
-        return _span(text, event, key, in_flow=in_flow)
-    if isinstance(event, AliasEvent):
-        raise PermanentError(_REFUSED, f"an alias stands before {path[0]!r}")
+def _events_of(text: str, document: int) -> Iterator[Event]:
+    """The events of one document, from its root on."""
+    events = _events(_joined(text, lambda found: "x" * len(found[0])))
+    for _ in range(document + 1):
+        for event in events:
+            if isinstance(event, DocumentStartEvent):
+                break
+    return events
+
+
+def _found(events: Iterator[Event], path: Sequence[Step]) -> _Found | None:
+    """What stands at `path`; the events go on behind it."""
+    at: _Found | None = _Found(next(events), None, in_flow=False)
+    for step in path:
+        if at is None:
+            return None
+        if isinstance(at.event, AliasEvent):
+            raise PermanentError(_REFUSED, f"an alias stands before {step!r}")
+        at = _below(events, at.event, step)
+    return at
+
+
+def _below(events: Iterator[Event], event: Event, step: Step) -> _Found | None:
+    flow = bool(getattr(event, "flow_style", False))
     if isinstance(event, MappingStartEvent):
         while not isinstance(name := next(events), MappingEndEvent):
-            if isinstance(name, ScalarEvent) and name.value == path[0]:
-                flow = bool(event.flow_style)
-                return _descend(text, events, next(events), path[1:], name, in_flow=flow)
+            if isinstance(name, ScalarEvent) and name.value == step:
+                return _Found(next(events), name, flow)
             _skip(events, name)
             _skip(events, next(events))
     elif isinstance(event, SequenceStartEvent):
         index = 0
         while not isinstance(item := next(events), SequenceEndEvent):
-            if index == path[0]:
-                flow = bool(event.flow_style)
-                return _descend(text, events, item, path[1:], None, in_flow=flow)
+            if index == step:
+                return _Found(item, None, flow)
             _skip(events, item)
             index += 1
     return None
@@ -165,7 +201,8 @@ def _skip(events: Iterator[Event], event: Event) -> None:
         event = next(events)
 
 
-def _span(text: str, event: Event, key: ScalarEvent | None, *, in_flow: bool) -> Span:
+def _span(text: str, found: _Found) -> Span:
+    event, key, in_flow = found.event, found.key, found.in_flow
     if isinstance(event, AliasEvent):
         raise PermanentError(_REFUSED, "the value is an alias")
     if not isinstance(event, ScalarEvent):

@@ -121,8 +121,9 @@ def init(
     )
     written = [f"wrote {path}" for path in done["written"]]
     kept = [f"kept  {path} (was there)" for path in done["kept"]]
+    changed = [f"added the app to {path}" for path in done["changed"]]
     follow = "Read them, commit and push; then: holdfast check-config --repo " + str(repository)
-    give({**done}, as_json=as_json, text="\n".join([*written, *kept, follow]))
+    give({**done}, as_json=as_json, text="\n".join([*written, *kept, *changed, follow]))
 
 
 keys = typer.Typer(

@@ -38,8 +38,8 @@ class DesiredWatch:
     """Call `look` now and then, from one thread. `current` may be read from any.
 
     `check` raises BrokenManifestsError for a state that cannot be served here. `log` takes the
-    control records; None if another process writes them. `on_notice` tells people; `kept` is the
-    file that the last good state is written to.
+    control records; None if another process writes them. `on_notice` tells people, `on_taken`
+    looks at a state that was just taken; `kept` is the file that the last good one is written to.
     """
 
     repository: Repository
@@ -50,6 +50,7 @@ class DesiredWatch:
     desired: Desired | None = None
     check: Callable[[Desired], None] = lambda _: None
     on_notice: Callable[[Notice], None] = lambda _: None
+    on_taken: Callable[[Desired], None] = lambda _: None
     kept: Path | None = None
     broken: str = ""  # the commit that could not be read, if the newest could not
     trouble: Trouble = field(default_factory=Trouble)
@@ -135,4 +136,5 @@ class DesiredWatch:
             said = {"app_id": release.app_id, "model_id": release.model_id, "path": release.path}
             _log.warning("release_vanished", extra={**said, "commit": found.commit})
             self.on_notice(vanished_release(release, found.commit))
+        self.on_taken(found)
         return True

@@ -33,6 +33,9 @@ class Model:
     candidate: str
     share: float
     class_groups: int = 10
+    is_qualified: bool = (
+        False  # the rollout's id begins with the app: other apps have the model too
+    )
 
 
 # metric, share of alpha, margin (ratio minus 1; total variation for classes)
@@ -123,6 +126,9 @@ spec:
 def release_text(model: Model) -> str:
     """`kind: ModelRelease`: what runs, what is tried, on whom, and who pays."""
     name = f"{model.app_id}-{model.model_id}"
+    rollout_id = (
+        f"{name}-{model.candidate}" if model.is_qualified else f"{model.model_id}-{model.candidate}"
+    )
     return f"""\
 # The {model.model_id} model of the {model.app_id} app.
 apiVersion: holdfast.dev/v1
@@ -142,7 +148,7 @@ spec:
     version: "{model.candidate}"
     digest: {digest_of(model.candidate)}
   rollout:
-    id: {model.model_id}-{model.candidate}
+    id: {rollout_id}
     attempt: 1
     step: 1
     share: {model.share}   # of phones get the candidate; as many are its control

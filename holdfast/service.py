@@ -17,6 +17,7 @@ from functools import partial
 
 from actions.desired_files import BrokenManifestsError
 from actions.messages import Notice
+from holdfast.attempt_watch import tell_attempts
 from holdfast.clock import wrong_by
 from holdfast.config import Settings, load
 from holdfast.doors import make_receiver, serve_settings
@@ -69,6 +70,7 @@ class Service:
             self._report_broken,
             desired=newest(kept(self._folder.kept_state), last_desired(self._state)),
             on_notice=self._report,
+            on_taken=lambda found: tell_attempts(self._parts.acting, found, self._report),
             kept=self._folder.kept_state,
             check=clocks_check(lambda: pinned_clocks(self._parts.log)),
         )

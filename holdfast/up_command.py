@@ -1,14 +1,18 @@
 """``holdfast up``: run the node in the foreground."""
 
 import signal
+import tempfile
 import threading
 from pathlib import Path
 
-from holdfast.config import load
+from holdfast.config import Settings, load
 from holdfast.folder import Folder
 from holdfast.output import give, tell
+from holdfast.outside import repository_of
 from holdfast.supervise import Node
-from wire.errors import PermanentError
+from wire.errors import PermanentError, TransientError
+
+_ASK_S = 10.0
 
 
 def run_up(
@@ -23,6 +27,7 @@ def run_up(
             field="--gitops-url",
             accepted="a path, or a file, https or ssh address",
         )
+    _ask(settings)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -50,3 +55,19 @@ def run_up(
     finally:
         node.stop()
     return 0
+
+
+def _ask(settings: Settings) -> None:
+    """Say at once, with address and reason, that the repository cannot be read; then go on.
+
+    A node that has a good state works on without it, and the remote may come back.
+    """
+    soon = {"gitops_timeout_s": min(settings.gitops_timeout_s, _ASK_S)}
+    settings = settings.model_copy(update=soon)
+    with tempfile.TemporaryDirectory() as own:
+        repository = repository_of(settings, Folder(Path(own)), "ask")
+        try:
+            repository.probe()
+        except (PermanentError, TransientError) as error:
+            tell(f"holdfast: the GitOps repository {repository.address} cannot be read: {error}")
+            tell("uploads wait for a first good state; one that was read before stays in force")

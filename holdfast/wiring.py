@@ -31,11 +31,13 @@ class Parts:
     releases: ReleaseConfigs
     performer: Performer
     watched: Repository
+    acting: Repository  # the performer's, with the history
 
 
 def make_parts(settings: Settings, folder: Folder, now_ms: Callable[[], int]) -> Parts:
     """Open everything that lies in the folder."""
     url = settings.slack_webhook_url.get_secret_value()
+    acting = repository_of(settings, folder, "act", with_history=True)
     return Parts(
         log=SqliteLog(
             folder.log,
@@ -47,12 +49,11 @@ def make_parts(settings: Settings, folder: Folder, now_ms: Callable[[], int]) ->
         releases=ReleaseConfigs(load_or_make(folder.signing / "release-config.pem")),
         performer=Performer(
             Outbox(folder.outbox),
-            Rollback(
-                repository_of(settings, folder, "act", with_history=True), np.random.default_rng()
-            ),
+            Rollback(acting, np.random.default_rng()),
             Slack(SlackSettings(url)) if url else None,
         ),
         watched=repository_of(settings, folder, "watch"),
+        acting=acting,
     )
 
 

@@ -25,10 +25,10 @@ def make_actor(
     url = settings.slack_webhook_url.get_secret_value()
     log = KafkaLog(kafka, client_id=f"holdfast-{settings.worker_id}")
     own = Folder(folder)
+    acting = repository_of(settings, own, "act", with_history=True)
     world = World(
-        committer=Rollback(
-            repository_of(settings, own, "act", with_history=True), np.random.default_rng()
-        ),
+        committer=Rollback(acting, np.random.default_rng()),
+        acting=acting,
         messenger=Slack(SlackSettings(url)) if url else None,
         watched=repository_of(settings, own, "watch"),
         log=log,

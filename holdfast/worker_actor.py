@@ -17,6 +17,7 @@ from actions.perform import Performer
 from actions.ports import Committer, Messenger
 from actions.repository import Repository
 from analytics.types import Verdict
+from holdfast.attempt_watch import tell_attempts
 from holdfast.gitops import DesiredWatch
 from holdfast.policy_check import all_of, clocks_check
 from holdfast.worker_clocks import CLOCKS, packed, unpacked, window_alone
@@ -45,6 +46,7 @@ class World:
     now_ms: Callable[[], int]
     poll_ms: int
     writer: str
+    acting: Repository | None = None  # the committer's, with the history
     check: Callable[[Desired], None] = lambda _: None  # of a desired state, as `DesiredWatch` has
 
 
@@ -77,6 +79,7 @@ class GitOpsActor:
             desired=_usable(desired),
             check=all_of(world.check, clocks_check(self._window_pinned)),
             on_notice=self._report,
+            on_taken=self._tell_attempts,
         )
         self._desired_body = (self._watch.desired, desired)
         clocks = parts.get(CLOCKS)
@@ -137,6 +140,10 @@ class GitOpsActor:
             _log.warning("actions_not_reported", extra={"code": error.code})
             return
         self._performer.reported(entries)
+
+    def _tell_attempts(self, desired: Desired) -> None:
+        if self.world.acting is not None:
+            tell_attempts(self.world.acting, desired, self._report)
 
     def _report(self, notice: Notice) -> None:
         self._performer.report(notice, now_ms=self.world.now_ms())
