@@ -11,6 +11,7 @@ _URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 _SCP: Final = re.compile(r"(?:[^\s@/:]+@)?([^\s@/:]+):(?!//)(.+)")
 _PART_MIN: Final = 4
 """Shorter parts of a path are no secrets, and are in many words."""
+_GITS_OWN: Final = ("remote", "repository", "repo", "main", "fetch", "host", "https", "http")
 
 
 def shown_address(remote: str) -> str:
@@ -47,9 +48,10 @@ def _parts(remote: str) -> set[str]:
     else:
         user, _, rest = remote.rpartition("@")
         parts = [user, rest.partition(":")[2]]
-    parts += [piece for part in parts for piece in re.split(r"[/&=:]", part)]
-    parts = [p.strip("/").removesuffix(".git") for p in parts]
-    return {p for part in parts for p in (part, unquote(part)) if len(p) >= _PART_MIN}
+    whole = {form for part in parts for form in (part.strip("/"), unquote(part).strip("/"))}
+    pieces = {piece for part in whole for piece in re.split(r"[/&=:~?]", part)}
+    secret = {part.removesuffix(".git") for part in whole | pieces}
+    return {p for p in secret if len(p) >= _PART_MIN and p not in _GITS_OWN}
 
 
 def _printable(words: str) -> str:
