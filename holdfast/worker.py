@@ -62,11 +62,14 @@ class Worker:
             loop.add_signal_handler(number, self.stop.set)
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            await self._until_there(lambda: ensure_topics(self._kafka))
+            identity = await self._until_there(lambda: ensure_topics(self._kafka))
             stage = await self._stage()
-            if stage is None:
+            if stage is None or identity is None:
                 return
-            running = make_app(self._name, stage, self._kafka, self._faust, self._meter)
+            # another log, another group: of offsets and members of the old one nothing holds
+            incarnation = identity.incarnation(stage.topic)
+            group = f"{self._name}-{incarnation}" if incarnation else self._name
+            running = make_app(group, stage, self._kafka, self._faust, self._meter)
             garbage.as_usual()
             await self._while_topics_are_ours(running.run(self.stop, self._announce))
         finally:

@@ -242,7 +242,7 @@ class Deciding:
                     read_until=mine.next_offset,
                     unfinished=mine.unfinished(),
                 )
-                marks = mine.marks_since(captured.next_offset - 1)
+                marks = mine.take_marks(keep=captured.next_offset - 1)
             await self._flush(captured, marks)
 
     async def _flush(self, captured: Captured, marks: Mapping[int, bytes]) -> None:

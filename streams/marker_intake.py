@@ -52,10 +52,11 @@ class MarkerIntake:
             self.parked.left.discard(key)
         return whole
 
-    def marks_since(self, offset: int) -> dict[int, bytes]:
-        """Marks of what was read from here on; those before it are forgotten."""
-        self._marks = {at: mark for at, mark in self._marks.items() if at >= offset}
-        return dict(self._marks)
+    def take_marks(self, keep: int) -> dict[int, bytes]:
+        """Marks of what was read since they were taken last; from `keep` on they stay."""
+        taken = self._marks
+        self._marks = {at: mark for at, mark in taken.items() if at >= keep}
+        return taken
 
     def unfinished(self) -> list[int]:
         """From where on there are chunks that were read and not taken."""

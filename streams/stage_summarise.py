@@ -37,12 +37,13 @@ class Resume:
 class ClosedWindow:
     """A closing marker, and the batch ids of its window: durable before anything is finished.
 
-    `mark` is of the record that closed it, at ``closed.next_offset``.
+    `marks` are of the records that it was read of, by offset: from the one that closed the window
+    before it until the one that closed it, at ``closed.next_offset``.
     """
 
     closed: Closed
     ids: list[tuple[int, bytes]]
-    mark: bytes = b""
+    marks: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class PartitionStage:
     closed_until_ms: int = field(default=0, init=False)
     _ids: list[tuple[int, bytes]] = field(default_factory=list, init=False)
     _new_ids: list[tuple[int, bytes]] = field(default_factory=list, init=False)
+    _marks: dict[int, bytes] = field(default_factory=dict, init=False)
     _summariser: Summariser = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,10 +91,12 @@ class PartitionStage:
         if record.offset < self.next_offset:
             raise ValueError(f"record {record.offset} was taken before {self.next_offset}")
         closed = self._summariser.step([record])
+        self._marks[record.offset] = mark = mark_of(record.payload)
         self.next_offset = record.offset + 1
         taken = Taken()
         if closed:  # the record that closes a window belongs to the next one
-            taken.window = ClosedWindow(closed[0], self._ids, mark_of(record.payload))
+            taken.window = ClosedWindow(closed[0], self._ids, self._marks)
+            self._marks = {record.offset: mark}
             self.closed_until_ms = closed[0].up_to_ms
             self._ids = []
         self._ids += self._new_ids

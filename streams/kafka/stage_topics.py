@@ -26,7 +26,7 @@ from streams.kafka.seen import SeenTopic
 from streams.kafka.topics import DEAD_LETTERS, TELEMETRY, VERDICTS, WINDOWS
 from streams.letter_limit import LetterNews
 from streams.log.base import Record, trimmed
-from streams.log.mark import check_bounds, check_mark
+from streams.log.mark import check_bounds, mark_of, other_record
 from streams.marker_codec import encode_marker
 from streams.stage_summarise import ClosedWindow, Resume
 from streams.summarise import DeadLetter, fresh_index
@@ -97,14 +97,13 @@ class SummariseKafka:
     async def _check_read(self, window: ClosedWindow) -> None:
         """Was all that the window was made of read of the log whose position it moves?
 
-        Ids never come back, and where no leader was elected no end was lost. Else the newest record
-        that we read must still lie there; then so does all before it.
+        Ids never come back, and where no leader was elected no end was lost. Else every record
+        that we read since the last position must still lie there.
         """
         partition = window.closed.partition
         epoch = (await self._look()).get(partition)
         if epoch != self._epochs.get(partition):
-            at = window.closed.next_offset
-            await check_place(self._settings, TELEMETRY, partition, at, window.mark)
+            await check_read(self._settings, TELEMETRY, partition, window.marks)
             self._epochs[partition] = epoch
 
     async def records(self, partition: int, start: int, end: int) -> AsyncGenerator[Record, None]:
@@ -128,7 +127,7 @@ class SummariseKafka:
                 next_offset=closed.next_offset,
                 log_time=closed.log_time,
                 ids=window.ids,
-                place=Place(await self._incarnation(), window.mark),
+                place=Place(await self._incarnation(), window.marks[closed.next_offset]),
             )
         )
 
@@ -188,9 +187,8 @@ class StateKafka:
         """
         epoch = await self._look()
         if epoch != self._epoch:
-            if marks:
-                newest = max(marks)
-                await check_place(self._settings, self._topic, 0, newest, marks[newest])
+            last = {self._position - 1: self._place.mark} if self._place.mark else {}
+            await check_read(self._settings, self._topic, 0, {**last, **marks})
             self._epoch = epoch
         incarnation = (await _there(self._watch.pinned())).incarnation(self._topic)
         known = self._place.mark if position == self._position else b""
@@ -248,22 +246,46 @@ async def check_place(
 
     Raises PermanentError ``log_trimmed``, ``log_replaced``, ``log_behind_position``.
     """
-    at = position if marked is None else marked
     name = f"{settings.topic(topic)}:{partition}"
     reader = PartitionReader(settings, settings.topic(topic), partition)
     await _there(reader.start())
     try:
         start, end = await _there(reader.first()), await _there(reader.end())
-        least = max(position, at + 1 if mark else 0)  # the marked record was read, so it was there
-        check_bounds(name, least if least > end else position, start=start, end=end)
-        if mark and start <= at:
-            try:
-                found = await _there(reader.read(at, until=at + 1, bytes_max=1))
-            except OffsetOutOfRangeError:  # trimmed meanwhile
-                return
-            check_mark(name, at, mark, (found[0].value or b"") if found else None)
     finally:
         await reader.close()
+    check_bounds(name, position, start=start, end=end)
+    if mark:
+        await check_read(settings, topic, partition, {position if marked is None else marked: mark})
+
+
+async def check_read(
+    settings: KafkaSettings, topic: str, partition: int, marks: Mapping[int, bytes]
+) -> None:
+    """Does every record that we read still lie where we read it? What is trimmed says nothing.
+
+    Raises PermanentError ``log_replaced``, ``log_behind_position``.
+    """
+    if not marks:
+        return
+    name = f"{settings.topic(topic)}:{partition}"
+    reader = PartitionReader(settings, settings.topic(topic), partition)
+    await _there(reader.start())
+    try:
+        start, end = await _there(reader.first()), await _there(reader.end())
+        check_bounds(name, max(start, max(marks) + 1), start=start, end=end)
+        found: dict[int, bytes] = {}
+        at = max(start, min(marks))
+        while at <= max(marks):
+            records = await _there(reader.read(at, until=max(marks) + 1, bytes_max=_READ_BYTES))
+            found |= {record.offset: mark_of(record.value or b"") for record in records}
+            at = records[-1].offset + 1 if records else max(marks) + 1
+    except OffsetOutOfRangeError:  # trimmed meanwhile: who reads on says so
+        return
+    finally:
+        await reader.close()
+    for offset, mark in marks.items():
+        if offset >= start and found.get(offset) != mark:
+            raise other_record(name, offset)
 
 
 async def first_offset(settings: KafkaSettings, topic: str, partition: int) -> int:

@@ -18,7 +18,7 @@ from streams.kafka.broker import (
     failure,
     lost_connection,
 )
-from streams.kafka.identity import IDENTITY, agree, pinned_of
+from streams.kafka.identity import IDENTITY, Identity, agree, pinned_of
 from streams.kafka.topic_checks import mistakes_of, refused, settings_of, too_few_replicas
 from streams.log.mark import replaced
 from wire.errors import PermanentError
@@ -104,8 +104,8 @@ def configuration_of(topic: Topic, settings: KafkaSettings) -> dict[str, str]:
     }
 
 
-async def ensure_topics(settings: KafkaSettings) -> None:
-    """Make the topics that are missing, check those that are there, and that they are ours.
+async def ensure_topics(settings: KafkaSettings) -> Identity:
+    """Make the topics that are missing, check those that are there; which of them are ours.
 
     What exists is not changed, and what this deployment had and is gone is not made anew: a person
     says so (`acceptance`). Returns once every partition has a leader. Raises TransientError
@@ -127,7 +127,7 @@ async def ensure_topics(settings: KafkaSettings) -> None:
                 await _refuse_lost(settings, missing)
             complete = await make_missing(client, settings, there)
             await check_settings(client, settings, complete)
-            await agree(settings, client, PINNED)
+            return await agree(settings, client, PINNED)
     except (KafkaError, TimeoutError) as error:
         await check_access(settings)
         raise failure(error) from error

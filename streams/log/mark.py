@@ -13,12 +13,18 @@ from streams.log.base import trimmed
 from wire.errors import PermanentError
 
 _DIGEST_BYTES: Final = 16
+_END_BYTES: Final = 512
 WAY_ON: Final = "bring the old log back, or see the runbook: a log does not fit our position"
 
 
 def mark_of(payload: bytes) -> bytes:
-    """16 bytes that tell records apart."""
-    return hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest()
+    """16 bytes that tell records apart: of the length and both ends, since every record is marked.
+
+    A segment begins with its arrival and its writer, and its compressed end depends on all of it.
+    """
+    ends = payload[:_END_BYTES] + payload[-_END_BYTES:]
+    key = len(payload).to_bytes(8, "big")
+    return hashlib.blake2b(ends, digest_size=_DIGEST_BYTES, key=key).digest()
 
 
 def check_bounds(log: str, position: int, *, start: int, end: int) -> None:
@@ -44,7 +50,12 @@ def check_mark(log: str, offset: int, mark: bytes, payload: bytes | None) -> Non
     An empty mark says nothing. Raises PermanentError ``log_replaced``.
     """
     if mark and payload is not None and mark_of(payload) != mark:
-        raise replaced(f"{log} has another record at {offset} than the one that was taken there")
+        raise other_record(log, offset)
+
+
+def other_record(log: str, offset: int) -> PermanentError:
+    """The error of a place where we read something else."""
+    return replaced(f"{log} has another record at {offset} than the one that was taken there")
 
 
 def replaced(detail: str) -> PermanentError:
