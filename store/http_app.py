@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from store import http_format, statements
+from store import http_format, native_hello, statements
 from store.embedded import Answer, EmbeddedStore, StatementError
 from store.gate import Limits, Role
 from wire.errors import PermanentError, TransientError
@@ -176,7 +176,10 @@ class HttpApp:
         )
         body = http_format.inflated(body, headers.get("content-encoding", ""), bytes_max=bytes_max)
         request = http_format.read_request(query, headers, body)
-        answer = statements.run(self._store, role, request, self._limits.analyst)
+        if "client_protocol_version" in query and request.sql == native_hello.QUESTION:
+            answer = Answer(native_hello.hello(self._store.version), 1, output_format="Native")
+        else:
+            answer = statements.run(self._store, role, request, self._limits.analyst)
         return _answer_reply(
             answer,
             headers.get("accept-encoding", "")

@@ -209,3 +209,25 @@ def test_curl(store_endpoint: StoreEndpoint) -> None:
 
 def test_ping_needs_no_credential(store_endpoint: StoreEndpoint) -> None:
     assert httpx.get(f"http://127.0.0.1:{store_endpoint.port}/ping").text == "Ok.\n"
+
+
+def test_the_greeting_of_clickhouse_go_is_answered_in_its_framing(
+    store_endpoint: StoreEndpoint,
+) -> None:
+    question = "SELECT displayName(), version(), revision(), timezone()"
+    auth = ("analyst", store_endpoint.analyst_password)
+    fields = {"client_protocol_version": "54483", "default_format": "Native"}
+
+    answer = httpx.post(
+        f"http://127.0.0.1:{store_endpoint.port}/", params=fields, content=question, auth=auth
+    )
+
+    info, shape, rest = answer.content[:8], answer.content[8:10], answer.content[10:]
+    texts = [b"displayName()", b"String", b"", b"holdfast", b"version()", b"String", b""]
+    lead = b"".join(bytes([len(text)]) + text for text in texts)
+    assert info == b"\x01\x00\x02\xff\xff\xff\xff\x00"  # no overflow, no bucket
+    assert shape == b"\x04\x01"  # columns, rows
+    assert rest.startswith(lead)
+    assert (
+        b"\x0arevision()\x06UInt32\x00\x00\x00\x00\x00\x0atimezone()\x06String\x00\x03UTC" in rest
+    )
