@@ -15,6 +15,7 @@ import numpy as np
 
 from store import allowed_functions, allowed_settings
 from store.catalogue import TABLES
+from store.http_format import TRANSPORT
 
 _FOLDER: Final = Path(__file__).with_name("statements")
 Rows = Callable[[str], Sequence[Sequence[object]]]
@@ -164,6 +165,8 @@ def _beside(has: Closed, rng: np.random.Generator) -> Iterator[Hostile]:
     for change, name in zip(_changes(has, rng), _endless(has.formats, rng), strict=False):
         setting, _, value = change.partition(" = ")
         way = str(rng.choice(["body", "form"]))
+        if setting in TRANSPORT:  # of the connection, not of the statement: read or left aside
+            continue
         yield Hostile("SELECT 1", {setting: value.strip("'").replace("\\", "")}, way)
         yield Hostile("SELECT 1", {"default_format": name}, way)
 

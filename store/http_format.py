@@ -17,7 +17,7 @@ import zstandard
 from wire.errors import PermanentError
 
 # Fields of the HTTP interface that are no settings of the statement: read here, or ignored.
-_TRANSPORT: Final = frozenset(
+TRANSPORT: Final = frozenset(
     {"query", "database", "user", "password", "session_id", "session_timeout", "session_check"}
     | {"query_id", "quota_key", "compress", "decompress", "wait_end_of_query", "buffer_size"}
     | {
@@ -125,7 +125,7 @@ def read_request(
         settings={
             name: value
             for name, value in fields.items()
-            if name not in _TRANSPORT and not name.startswith("param_")
+            if name not in TRANSPORT and not name.startswith("param_")
         },
         params={n[6:]: value for n, value in fields.items() if n.startswith("param_")},
     )
