@@ -1,21 +1,24 @@
 """What would happen to an upload: for people who write clients. Nothing is stored."""
 
+import asyncio
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ingest.commit import Committer, Sent
 from ingest.receipt import Refusal, UploadRefused
-from wire.context import Context
-from wire.decode import Encoding
+from ingest.receive import Receiver
+from wire.decode import Encoding, decode_group
+from wire.json_upload import unknown_keys
 from wire.pb import telemetry_pb2
-from wire.pb.registry import METRICS
 
 _NAMED_MAX: Final = 50
-_ROW: Final = ("event_offset_ms", "unit_bet", *(m.column for m in METRICS))
+_WAITING_MAX: Final = 16
+"""Uploads that wait to be explained; more are told to come back: people ask, phones do not."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -32,10 +35,33 @@ class Report(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
 
+class Explainer:
+    """Explains beside the event loop and the committer's thread, one upload at a time."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    async def explain(self, sent: Sent) -> Report:
+        """What would come of it. Raises TransientError if too many ask."""
+        receiver = self._receiver
+        if self._waiting >= _WAITING_MAX:
+            raise receiver.admission.come_back("overloaded", "too many ask what would happen")
+        receiver.admission.take(len(sent.body))
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await asyncio.to_thread(explain, receiver.committer, sent, receiver.now_ms())
+        finally:
+            self._waiting -= 1
+            receiver.admission.give_back(len(sent.body))
+
+
 def explain(committer: Committer, sent: Sent, arrived_ms: int) -> Report:
     """Decode and check one upload by the same code as `/v1/telemetry`, and say what came of it."""
     (outcome,) = committer.judge([sent], arrived_ms, {}).outcomes
-    unknown = sorted(set(_unknown(sent)))[:_NAMED_MAX]
+    unknown = sorted(set(islice(_unknown(sent), _NAMED_MAX)))
     if isinstance(outcome, UploadRefused):
         e = outcome.error
         refusal = Refusal(e.code, e.field, outcome.rows, e.accepted)
@@ -45,13 +71,12 @@ def explain(committer: Committer, sent: Sent, arrived_ms: int) -> Report:
 
 
 def _unknown(sent: Sent) -> Iterator[str]:
-    try:
-        if sent.encoding is Encoding.PROTOBUF:
-            yield from _unknown_numbers("", telemetry_pb2.UploadRequest.FromString(sent.body))
-        else:
-            yield from _unknown_keys(msgspec.json.decode(sent.body))
-    except (DecodeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return  # the outcome says so
+    if decode_group([(sent.encoding, sent.body)]).errors:
+        return  # too much, or not readable: the outcome says so
+    if sent.encoding is Encoding.PROTOBUF:
+        yield from _unknown_numbers("", telemetry_pb2.UploadRequest.FromString(sent.body))
+    else:
+        yield from unknown_keys(sent.body)
 
 
 def _unknown_numbers(path: str, message: Message) -> Iterator[str]:
@@ -61,24 +86,3 @@ def _unknown_numbers(path: str, message: Message) -> Iterator[str]:
         if field.message_type is not None:
             for part in [value] if isinstance(value, Message) else value:
                 yield from _unknown_numbers(f"{path}{field.name}.", part)
-
-
-def _unknown_keys(upload: object) -> Iterator[str]:
-    top = {f.name for f in telemetry_pb2.UploadRequest.DESCRIPTOR.fields} - set(_ROW)
-    yield from _strange("", upload, top | {"columns", "rows"})
-    if isinstance(upload, dict):
-        yield from _strange("context.", upload.get("context"), set(Context.__dataclass_fields__))
-        yield from _strange("columns.", upload.get("columns"), set(_ROW))
-        for part, known in (
-            ("rows", set(_ROW)),
-            ("unit_days", {f.name for f in telemetry_pb2.UnitDay.DESCRIPTOR.fields}),
-            ("outcomes", {f.name for f in telemetry_pb2.OutcomeFeedback.DESCRIPTOR.fields}),
-        ):
-            items = upload.get(part)
-            for item in items if isinstance(items, list) else ():
-                yield from _strange(f"{part}.", item, known)
-
-
-def _strange(path: str, given: object, known: set[str]) -> Iterator[str]:
-    if isinstance(given, dict):
-        yield from (f"{path}{key}" for key in given if key not in known)

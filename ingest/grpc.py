@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from ingest.bodies import BodyLimits, decompress
+from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, decompress
 from ingest.ports import Keys
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
@@ -59,6 +59,7 @@ class _Service:
         self._receiver = receiver
         self._keys = keys
         self._limits = limits
+        self._unfolding = asyncio.Semaphore(1)  # one large body unfolds at a time
 
     def handlers(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
@@ -118,12 +119,23 @@ class _Service:
 
     async def _receive(self, message: bytes, app_id: str) -> Outcome:
         try:
-            is_gzip = message.startswith(_GZIP_MAGIC)
-            body = decompress(message, "gzip" if is_gzip else "", self._limits.body)
+            body = await self._unfolded(message)
         except PermanentError as error:
             self._receiver.count_refused(error.code)
             raise
         return await self._receiver.receive(Encoding.PROTOBUF, body, app_id)
+
+    async def _unfolded(self, message: bytes) -> bytes:
+        if not message.startswith(_GZIP_MAGIC):
+            return decompress(message, "", self._limits.body)
+        if len(message) < SMALL_FOLDED_BYTES:
+            return decompress(message, "gzip", self._limits.body)
+        self._receiver.admission.take(len(message))
+        try:
+            async with self._unfolding:
+                return await asyncio.to_thread(decompress, message, "gzip", self._limits.body)
+        finally:
+            self._receiver.admission.give_back(len(message))
 
     def _app_of(self, context: grpc.aio.ServicerContext) -> str:
         token = ""

@@ -8,7 +8,7 @@ import fastapi
 from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from ingest.explain import Report, explain
+from ingest.explain import Explainer, Report
 from ingest.http_answer import problem_headers, problem_of, send_problem, send_receipt
 from ingest.http_body import ClientGoneError, Receive, RequestReader, Scope, Send
 from ingest.metrics import IngestCollector
@@ -67,10 +67,12 @@ def make_rest(
     _add_health(app, receiver)
     _add_releases(app, receiver, releases)
 
+    explainer = Explainer(receiver)
+
     @app.post(f"{UPLOAD_PATH}:validate", summary="What would happen to this upload")
     async def validate(request: Request) -> Response:
         sent = await reader.upload(request.scope, request.receive)
-        report: Report = explain(receiver.committer, sent, receiver.now_ms())
+        report: Report = await explainer.explain(sent)
         return Response(report.to_json(), media_type="application/json")
 
     return app

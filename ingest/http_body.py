@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ingest.admission import Admission
-from ingest.bodies import BodyLimits, check_wire_size, decompress
+from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, check_wire_size, decompress
 from ingest.commit import Sent
 from ingest.ports import Keys
 from wire.decode import Encoding
@@ -123,12 +123,16 @@ class RequestReader:
         body = await self._in_time(receive, headers.length)
         if headers.encoding in ("", "identity"):
             return Sent(encoding, body, app_id)
-        if len(body) < _LARGE_BYTES // 16:
+        if len(body) < SMALL_FOLDED_BYTES:
             return Sent(encoding, decompress(body, headers.encoding, self._limits.body), app_id)
-        async with self._unfolding:
-            unfolded = await asyncio.to_thread(
-                decompress, body, headers.encoding, self._limits.body
-            )
+        self._admission.take(len(body))
+        try:
+            async with self._unfolding:
+                unfolded = await asyncio.to_thread(
+                    decompress, body, headers.encoding, self._limits.body
+                )
+        finally:
+            self._admission.give_back(len(body))
         return Sent(encoding, unfolded, app_id)
 
     async def keep_deadlines(self) -> None:
@@ -165,7 +169,7 @@ class RequestReader:
     def is_small(self, headers: Headers, body: bytes) -> bool:
         """Whether a whole body is small enough to be unfolded at once."""
         is_folded = headers.encoding not in ("", "identity")
-        return len(body) < (_LARGE_BYTES // 16 if is_folded else _LARGE_BYTES)
+        return len(body) < (SMALL_FOLDED_BYTES if is_folded else _LARGE_BYTES)
 
     def whole(self, headers: Headers, body: bytes) -> Sent:
         """The upload of a request that has come whole. Raises PermanentError."""

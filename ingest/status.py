@@ -39,6 +39,7 @@ STATUS: Final[dict[str, Status]] = {
     "rows_max": _TOO_LARGE,
     "reports_max": _TOO_LARGE,
     "unknown_fields_max": _TOO_LARGE,
+    "elements_max": _TOO_LARGE,
     "content_type_unknown": Status(415, grpc.StatusCode.INVALID_ARGUMENT, "Unknown content type"),
     "content_encoding_unknown": Status(
         415, grpc.StatusCode.INVALID_ARGUMENT, "Unknown content encoding"

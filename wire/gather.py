@@ -14,6 +14,9 @@ ROWS_MAX: Final = 10_000
 """Observations in one upload; more is refused as ``rows_max``."""
 REPORTS_MAX: Final = 1_000
 """Unit days, and outcome reports, in one upload; more is refused as ``reports_max``."""
+BARE_ROWS_MAX: Final = 256
+"""Observations of an upload that says nothing of them; more is refused as ``rows_max``, or a
+hundred bytes would be worth 10,000 rows."""
 BATCH_ID_BYTES: Final = 16
 
 COLUMNS: Final[tuple[str, ...]] = ("event_offset_ms", "unit_bet", *(m.column for m in METRICS))
@@ -61,12 +64,13 @@ class Gather:
                 field="batch_id",
                 accepted="16 random bytes",
             )
-        if pieces.n > ROWS_MAX:
+        check_rows(pieces.n)
+        if pieces.n > BARE_ROWS_MAX and not any(pieces.columns):
             raise PermanentError(
                 "rows_max",
-                f"the upload has {pieces.n} observations",
+                f"the upload has {pieces.n} observations and no column",
                 field="n",
-                accepted=f"at most {ROWS_MAX}",
+                accepted=f"at most {BARE_ROWS_MAX} without a column",
             )
         context = pieces.context
         if id(context) not in self._contexts:  # alive as long as its upload is held here
@@ -93,6 +97,17 @@ class Gather:
             columns=joined,
             unit_days=_unit_days(uploads),
             feedback=_feedback(uploads),
+        )
+
+
+def check_rows(n: int) -> None:
+    """Refuse more observations than one upload may carry."""
+    if n > ROWS_MAX:
+        raise PermanentError(
+            "rows_max",
+            f"the upload has {n} observations",
+            field="n",
+            accepted=f"at most {ROWS_MAX}",
         )
 
 

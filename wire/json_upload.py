@@ -7,7 +7,8 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -20,75 +21,99 @@ from wire.gather import (
     BATCH_ID_BYTES,
     COLUMNS,
     DTYPES,
+    REPORTS_MAX,
+    ROWS_MAX,
     Pieces,
     check_reports,
+    check_rows,
     unknown_fields_max,
 )
 
 UNKNOWN_KEYS_MAX: Final = 16_384
 """Keys that the schema does not have, one on each row among them; more is refused."""
+_SPARE: Final = 1_024  # brackets of what the schema does not have, or inside strings
+_LISTS_MAX: Final = len(COLUMNS) + _SPARE
+_CELLS_MAX: Final = ROWS_MAX * len(COLUMNS)
+_MARKS_MAX: Final = {
+    b"{": ROWS_MAX + 2 * REPORTS_MAX + _SPARE,
+    b",": _CELLS_MAX + ROWS_MAX + 12 * REPORTS_MAX + UNKNOWN_KEYS_MAX + _SPARE,
+    b":": _CELLS_MAX + 10 * REPORTS_MAX + UNKNOWN_KEYS_MAX + _SPARE,
+}
+"""How often each mark of JSON may stand in an upload, wherever: counted before anything is made."""
 _Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT_ABSENT)]
 _Uint64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _FLOATS: Final = frozenset(
     name for name, dtype in zip(COLUMNS, DTYPES, strict=True) if dtype.kind == "f"
 )
 _ZERO_IF_ABSENT: Final = frozenset(("event_offset_ms", "unit_bet"))
-
-
 _CELL: Final[dict[str, Any]] = {
     name: float | None if name in _FLOATS else _Uint32 | None for name in COLUMNS
 }
-
-
-Row = msgspec.defstruct("Row", [(name, _CELL[name], None) for name in COLUMNS])
-Columns = msgspec.defstruct(
-    "Columns",
-    [(name, list[cell] | None, None) for name, cell in _CELL.items()],  # type: ignore[valid-type]  # made of the registry
+_CONTEXT: Final = tuple(
+    (f.name, f.type, f.default) if f.default is not MISSING else (f.name, f.type)
+    for f in fields(Context)
 )
 
 
-class JsonUnitDay(msgspec.Struct):
-    """`UnitDay` of the public schema."""
+def _schema(*, knows_all: bool) -> dict[str, type]:
+    """The public schema by the names of its parts; with `knows_all`, other keys are refused."""
 
-    day: _Uint32
-    errored: bool = False
-    crashed: bool = False
-    energy_mj: float = 0.0
-    data_bytes: float = 0.0
+    def made(name: str, parts: list[Any]) -> Any:  # noqa: ANN401  # a made struct
+        return msgspec.defstruct(name, parts, forbid_unknown_fields=knows_all)
+
+    row = made("Row", [(name, _CELL[name], None) for name in COLUMNS])
+    columns = made("Columns", [(name, list[cell] | None, None) for name, cell in _CELL.items()])  # type: ignore[valid-type]  # made of the registry
+    amounts = [(name, float, 0.0) for name in ("energy_mj", "data_bytes")]
+    day = made(
+        "UnitDay", [("day", _Uint32), ("errored", bool, False), ("crashed", bool, False), *amounts]
+    )
+    counts = ("label_age_days", "correct", "incorrect", "unit_correct", "unit_incorrect")
+    outcome = made("OutcomeFeedback", [(name, _Uint32, 0) for name in counts])
+    context = made("Context", list(_CONTEXT))
+    upload = made(
+        "UploadRequest",
+        [
+            ("batch_id", str),
+            ("created_ms", _Uint64),
+            ("context", context),
+            ("n", _Uint32 | None, None),
+            ("enrolled", bool, False),
+            ("enrolled_ms", _Uint64, 0),
+            ("columns", columns | None, None),
+            ("rows", list[row] | None, None),  # type: ignore[valid-type]  # made of the registry
+            ("unit_days", list[day], []),  # type: ignore[valid-type]  # made of the registry
+            ("outcomes", list[outcome], []),  # type: ignore[valid-type]  # made of the registry
+        ],
+    )
+    return {
+        "": upload,
+        "context": context,
+        "columns": columns,
+        "rows": row,
+        "unit_days": day,
+        "outcomes": outcome,
+    }
 
 
-class JsonOutcomes(msgspec.Struct):
-    """`OutcomeFeedback` of the public schema."""
-
-    label_age_days: _Uint32 = 0
-    correct: _Uint32 = 0
-    incorrect: _Uint32 = 0
-    unit_correct: _Uint32 = 0
-    unit_incorrect: _Uint32 = 0
-
-
-class JsonUpload(msgspec.Struct):
-    """`UploadRequest` of the public schema, with columns or with rows."""
-
-    batch_id: str
-    created_ms: _Uint64
-    context: Context
-    n: _Uint32 | None = None
-    enrolled: bool = False
-    enrolled_ms: _Uint64 = 0
-    columns: Columns | None = None  # type: ignore[valid-type]  # made of the registry
-    rows: list[Row] | None = None  # type: ignore[valid-type]  # made of the registry
-    unit_days: list[JsonUnitDay] = []
-    outcomes: list[JsonOutcomes] = []
+_DIGITS: Final = bytes.maketrans(b"123456789E+", b"000000000e-")
+_SUSPECT: Final = (b"0e0", b"0e-0", b".e", b"0" * 33)
+_COSTLY: Final = re.compile(
+    rb"[\[,:\s]-?[\d.]*+(?:(?<=[\d.]{33})|[eE][+-]?(?:\d{3}|[5-9]\d))"  # one pass, no way back
+)
+"""A number that takes the decoder microseconds: far from 1, or of more digits than a float has."""
+_LISTS: Final = ("rows", "unit_days", "outcomes")
+_OPEN: Final = _schema(knows_all=False)
+_strict: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_schema(knows_all=True)[""])
+_open: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_OPEN[""])
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])  # values are passed over, not made
+_objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
 
 
 def pieces_of_json(body: bytes) -> Pieces:
     """Decode one JSON upload. Raises PermanentError naming the field that is wrong."""
-    try:
-        raw = msgspec.json.decode(body)
-        upload = msgspec.convert(raw, JsonUpload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error) from error
+    check_marks(body)
+    check_numbers(body)
+    upload, unknown = _decoded(body)
     try:
         batch_id = bytes.fromhex(upload.batch_id)
     except ValueError as error:
@@ -100,15 +125,12 @@ def pieces_of_json(body: bytes) -> Pieces:
         ) from error
     check_reports("unit_days", len(upload.unit_days))
     check_reports("outcomes", len(upload.outcomes))
-    unknown = _unknown_fields(raw)
-    if unknown > UNKNOWN_KEYS_MAX:
-        raise unknown_fields_max(f"{UNKNOWN_KEYS_MAX} keys")
-    columns, n = _columns(upload)
+    columns, n = _columns(upload, body)
     return Pieces(
         batch_id,
         upload.created_ms,
         n,
-        upload.context,
+        Context(*msgspec.structs.astuple(upload.context)),
         int(upload.enrolled),
         upload.enrolled_ms,
         unknown,
@@ -124,7 +146,68 @@ def pieces_of_json(body: bytes) -> Pieces:
     )
 
 
-def _columns(upload: Any) -> tuple[tuple[bytes, ...], int]:  # noqa: ANN401  # a made struct
+def check_marks(body: bytes) -> None:
+    """Refuse more objects, lists, values or keys than an upload can have, before any is made."""
+    if body.count(b"[") > _LISTS_MAX:
+        raise _malformed(ValueError())  # no schema of ours, now or later, has so many
+    for mark, most in _MARKS_MAX.items():
+        if body.count(mark) > most:
+            raise PermanentError(
+                "elements_max",
+                f"the upload has more than {most} times '{mark.decode()}'",
+                accepted=f"at most {ROWS_MAX} rows and {REPORTS_MAX} reports of each kind",
+            )
+
+
+def check_numbers(body: bytes) -> None:
+    """Refuse numbers that no metric can have and that cost a thousand times a plain one."""
+    plain = body.translate(_DIGITS)  # hexadecimal ids look like exponents: look twice, at few
+    if any(mark in plain for mark in _SUSPECT) and _COSTLY.search(body):
+        raise PermanentError(
+            "malformed_json",
+            "a number has too many digits, or too large an exponent",
+            accepted="at most 32 digits, exponents from -49 to 49",
+        )
+
+
+def _decoded(body: bytes) -> tuple[Any, int]:
+    """The upload, and how many keys the schema does not have; those are discarded unmade."""
+    try:
+        if not body.isascii():
+            body.decode()  # the decoder does not look into what it passes over
+        try:
+            return _strict.decode(body), 0
+        except msgspec.ValidationError:
+            upload = _open.decode(body)
+        unknown = sum(1 for _ in unknown_keys(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from error
+    if unknown > UNKNOWN_KEYS_MAX:
+        raise unknown_fields_max(f"{UNKNOWN_KEYS_MAX} keys")
+    return upload, unknown
+
+
+def unknown_keys(body: bytes) -> Iterator[str]:
+    """Paths of the keys that the schema does not have (``context.colour``), in an upload that has
+    passed `check_marks`. Raises msgspec.DecodeError.
+    """
+    top = _object.decode(body)
+    yield from _strange("", top)
+    for part in ("context", "columns"):
+        if part in top and top[part] != b"null":
+            yield from _strange(part, _object.decode(top[part]))
+    for part in _LISTS:
+        for item in _objects.decode(top[part]) or () if part in top else ():
+            yield from _strange(part, item)
+
+
+def _strange(part: str, given: dict[str, Any]) -> Iterator[str]:
+    known: Any = _OPEN[part]
+    unknown = given.keys() - known.__struct_fields__
+    yield from (f"{part}.{key}" if part else key for key in unknown)
+
+
+def _columns(upload: Any, body: bytes) -> tuple[tuple[bytes, ...], int]:  # noqa: ANN401  # a made struct
     if upload.columns is not None and upload.rows is not None:
         raise PermanentError(
             "malformed_json",
@@ -133,7 +216,9 @@ def _columns(upload: Any) -> tuple[tuple[bytes, ...], int]:  # noqa: ANN401  # a
             accepted="one of them",
         )
     if upload.rows is not None:
-        cells = {name: [getattr(row, name) for row in upload.rows] for name in COLUMNS}
+        escapes = b"\\" in body  # a name may hide behind them
+        named = [name for name in COLUMNS if escapes or name.encode() in body]
+        cells = {name: [getattr(row, name) for row in upload.rows] for name in named}
         given = {name: v for name, v in cells.items() if any(x is not None for x in v)}
         rows = len(upload.rows)
     else:
@@ -144,6 +229,7 @@ def _columns(upload: Any) -> tuple[tuple[bytes, ...], int]:  # noqa: ANN401  # a
         }
         rows = max((len(values) for values in given.values()), default=0)
     n = rows if upload.n is None else upload.n
+    check_rows(n)
     for name, values in given.items():
         if len(values) != n:
             raise PermanentError(
@@ -166,25 +252,6 @@ def _packed(name: str, values: list[float | None], dtype: np.dtype[Any]) -> byte
         return column.tobytes()
     absent = 0 if name in _ZERO_IF_ABSENT else UINT_ABSENT
     return np.array([absent if v is None else v for v in values], dtype).tobytes()
-
-
-def _unknown_fields(raw: dict[str, Any]) -> int:
-    """How many keys the schema does not have. They are discarded, like protobuf's."""
-    count = _strange(raw, JsonUpload.__struct_fields__)
-    count += _strange(raw["context"], Context.__dataclass_fields__)
-    if isinstance(raw.get("columns"), dict):
-        count += _strange(raw["columns"], COLUMNS)
-    for key, known in (
-        ("rows", COLUMNS),
-        ("unit_days", JsonUnitDay.__struct_fields__),
-        ("outcomes", JsonOutcomes.__struct_fields__),
-    ):
-        count += sum(_strange(item, known) for item in raw.get(key) or ())
-    return count
-
-
-def _strange(given: dict[str, Any], known: Iterable[str]) -> int:
-    return len(given.keys() - known)
 
 
 def _malformed(error: Exception) -> PermanentError:

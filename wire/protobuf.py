@@ -25,6 +25,7 @@ from wire.gather import (
     Pieces,
     UnitDay,
     check_reports,
+    check_rows,
     unknown_fields_max,
 )
 from wire.pb import private_pb2, telemetry_pb2
@@ -44,6 +45,9 @@ def pieces_of_protobuf(body: bytes) -> Pieces:
         upload = private_pb2.UploadRequest.FromString(body)
     except DecodeError as error:
         raise _malformed() from error
+    check_rows(upload.n)
+    check_reports("unit_days", len(upload.unit_days))
+    check_reports("outcomes", len(upload.outcomes))
     upload.DiscardUnknownFields()
     if upload.ByteSize() != len(body):
         return _by_public_schema(body)
@@ -81,6 +85,9 @@ def _by_public_schema(body: bytes) -> Pieces:
         upload = telemetry_pb2.UploadRequest.FromString(body)
     except DecodeError as error:
         raise _malformed() from error
+    check_rows(upload.n)
+    check_reports("unit_days", len(upload.unit_days))
+    check_reports("outcomes", len(upload.outcomes))
     unknown = _count_unknown(upload)
     columns = []
     for name, dtype in zip(COLUMNS, DTYPES, strict=True):
@@ -93,8 +100,6 @@ def _by_public_schema(body: bytes) -> Pieces:
                 accepted=f"{upload.n} values, or none",
             )
         columns.append(np.array(values, dtype).tobytes())
-    check_reports("unit_days", len(upload.unit_days))
-    check_reports("outcomes", len(upload.outcomes))
     context, more = _context(
         upload.context.SerializeToString() if upload.HasField("context") else b""
     )
