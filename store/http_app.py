@@ -15,12 +15,13 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from store import http_format, native_hello, statements
 from store.embedded import Answer, EmbeddedStore, StatementError
 from store.gate import Limits, Role
+from store.native_blocks import framed
 from wire.errors import PermanentError, TransientError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -180,6 +181,8 @@ class HttpApp:
             answer = Answer(native_hello.hello(self._store.version), 1, output_format="Native")
         else:
             answer = statements.run(self._store, role, request, self._limits.analyst)
+        if query.get("compress") == "1":
+            answer = replace(answer, body=framed(answer.body))
         return _answer_reply(
             answer,
             headers.get("accept-encoding", "")

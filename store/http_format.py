@@ -105,11 +105,11 @@ def read_request(
     if headers.get("content-type", "").startswith("multipart/form-data"):
         fields |= _form_fields(headers["content-type"], body)
         body = b""
-    if fields.get("compress") == "1" or fields.get("decompress") == "1":
+    if fields.get("decompress") == "1":
         raise PermanentError(
             "native_framing_unsupported",
-            "compress=1 and decompress=1 are not spoken here",
-            accepted="HTTP compression: enable_http_compression=1, Content-Encoding gzip|lz4|zstd",
+            "decompress=1 is not spoken here",
+            accepted="Content-Encoding: gzip, lz4 or zstd",
         )
     sql, insert, rows_at = _statement(fields.get("query", ""), body)
     named = _FORMAT_CLAUSE.search(sql)

@@ -122,6 +122,7 @@ class _Judge:
         self._dialect = dialect
         self._params = params
         self._sources: set[int] = set()  # nodes that are table functions, not functions
+        self._aliases: dict[tuple[str, ...], str] = {}  # table of the catalogue -> its stand-in
         self._queries: set[str] = set()
         self._lambdas: set[str] = set()
 
@@ -150,6 +151,8 @@ class _Judge:
             check = checks.get(node["type"])
             if check:
                 check(node)
+        for node in found if self._aliases else ():
+            self._rename(node)
 
     def _fill(self) -> None:
         """Put parameters of the type Identifier into the names that they are part of."""
@@ -185,11 +188,20 @@ class _Judge:
         if table := node.get("database_and_table_name"):
             standing_in = self._table(parts(table))
             if standing_in:
-                alias = table.get("alias") or parts(table)[-1]
+                alias = str(table.get("alias") or parts(table)[-1])
+                self._aliases[tuple(parts(table))] = alias
                 node["subquery"] = {
                     "type": "Subquery", "alias": alias, "children": [copy.deepcopy(standing_in)],
                 }  # fmt: skip
                 del node["database_and_table_name"]
+
+    def _rename(self, node: Node) -> None:
+        """``system.tables.name`` by the alias of what stands in for ``system.tables``."""
+        names = parts(node) if node["type"] == "Identifier" else []
+        alias = self._aliases.get(tuple(names[:2]))
+        if alias and len(names) > 2:  # noqa: PLR2004  # database, table, column
+            node["name_parts"] = [alias, *names[2:]]
+            node["name"] = ".".join(node["name_parts"])
 
     def _table(self, names: list[str], *, stands_in: bool = True) -> Node | None:
         """What stands in for a table, if something does and may."""

@@ -371,3 +371,5 @@ SELECT outcome, count() AS n, bar(n, 0, 100, 20) FROM hf.verdicts GROUP BY outco
 SELECT model_id, sumMap(map(arm, events)) FROM hf.release_health GROUP BY model_id
 SELECT hour, seriesOutliersDetectTukey(groupArray(toFloat64(events)) OVER ()) FROM (SELECT hour, sum(events) AS events FROM hf.release_health GROUP BY hour) LIMIT 0
 SELECT user, path, name FROM (SELECT 'a' AS user, 'b' AS path, 'c' AS name)
+SELECT t.name, d.engine FROM system.tables t JOIN system.databases d ON system.tables.database = system.databases.name WHERE t.database LIKE 'hf'
+SELECT system.tables.name FROM system.tables

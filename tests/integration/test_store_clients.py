@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import clickhouse_connect
 import httpx
+import lz4.block
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from clickhouse_cityhash.cityhash import CityHash128
 from clickhouse_connect.driver import Client
 
 from store.writer import Writer
@@ -231,3 +233,24 @@ def test_the_greeting_of_clickhouse_go_is_answered_in_its_framing(
     assert (
         b"\x0arevision()\x06UInt32\x00\x00\x00\x00\x00\x0atimezone()\x06String\x00\x03UTC" in rest
     )
+
+
+def test_compress_1_gives_blocks_with_their_checksums(store_endpoint: StoreEndpoint) -> None:
+    auth = ("analyst", store_endpoint.analyst_password)
+    sql = "SELECT number FROM numbers(300000)"
+
+    body = httpx.post(
+        f"http://127.0.0.1:{store_endpoint.port}/", params={"compress": "1"}, content=sql, auth=auth
+    ).content
+
+    lines = b""
+    while body:
+        checksum, block = body[:16], body[16:]
+        size = int.from_bytes(block[1:5], "little")
+        high, low = divmod(CityHash128(block[:size]), 1 << 64)
+        assert checksum == high.to_bytes(8, "little") + low.to_bytes(8, "little")
+        assert block[:1] == b"\x82"  # LZ4
+        length = int.from_bytes(block[5:9], "little")
+        lines += lz4.block.decompress(block[9:size], uncompressed_size=length)
+        body = block[size:]
+    assert lines == b"".join(b"%d\n" % number for number in range(300_000))

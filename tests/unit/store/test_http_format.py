@@ -87,8 +87,8 @@ def test_a_form_carries_statement_and_parameters() -> None:
     assert (request.sql, request.params) == ("select {x:UInt8}", {"x": "7"})
 
 
-def test_the_native_framing_is_refused_with_what_to_use_instead() -> None:
+def test_a_body_in_native_framing_is_refused_with_what_to_use_instead() -> None:
     with pytest.raises(PermanentError) as refused:
-        http_format.read_request({"compress": "1"}, {}, b"select 1")
+        http_format.read_request({"decompress": "1"}, {}, b"select 1")
 
-    assert "enable_http_compression" in refused.value.accepted
+    assert "Content-Encoding" in refused.value.accepted
