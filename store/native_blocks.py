@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import lz4.block
-from clickhouse_cityhash.cityhash import CityHash128
 
 _LZ4: Final = b"\x82"
 _HEAD_BYTES: Final = 9
@@ -21,6 +20,8 @@ def framed(body: bytes) -> bytes:
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
+    from clickhouse_cityhash.cityhash import CityHash128  # noqa: PLC0415  # only who asks loads it
+
     for start in range(0, len(body), _BLOCK_BYTES):
         part = body[start : start + _BLOCK_BYTES]
         packed = lz4.block.compress(part, store_size=False)

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from clickhouse_cityhash.cityhash import CityHash128
 from clickhouse_connect.driver import Client
 
 from store.writer import Writer
@@ -236,6 +235,8 @@ def test_the_greeting_of_clickhouse_go_is_answered_in_its_framing(
 
 
 def test_compress_1_gives_blocks_with_their_checksums(store_endpoint: StoreEndpoint) -> None:
+    from clickhouse_cityhash.cityhash import CityHash128
+
     auth = ("analyst", store_endpoint.analyst_password)
     sql = "SELECT number FROM numbers(300000)"
 
