@@ -31,6 +31,7 @@ from wire.desired import (
     Release,
     Rollout,
     Version,
+    guardrails_of,
 )
 from wire.errors import PermanentError
 from wire.known import vanished
@@ -316,6 +317,13 @@ def _across(releases: Sequence[Release], policy: Policy) -> Iterator[Mistake]:
                 "spec.appId",
                 "the policy names no versions of this app",
                 "one of " + ", ".join(policy.app_versions),
+            )
+        if release.rollout is not None and not guardrails_of(release, policy):
+            yield Mistake(
+                release.path,
+                "spec.guardrails",
+                "no guardrail of the policy applies to this release",
+                "at least one that applies; prediction.class needs classGroups above 0",
             )
         for i, metric in enumerate(release.guardrails):
             if metric not in guarded:

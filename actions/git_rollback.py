@@ -65,7 +65,7 @@ class Rollback:
 
     def _perform(self, verdict: Verdict, path: str, hold_ms: int) -> ActionResult:
         for _ in range(self.tries_max):
-            tip = self.repository.fetch()
+            tip = self._fetched()
             known, doubted = self._ledger(tip, verdict, path)
             if known:
                 return ActionResult(State.DONE, known, path, "the remote holds this rollback")
@@ -80,6 +80,13 @@ class Rollback:
                 return ActionResult(State.DONE, commit, found.file.path, doubted)
             self.sleep(PAUSE_S_MAX * float(self.rng.random()))
         raise TransientError("git_race_lost", f"{self.tries_max} pushes came second")
+
+    def _fetched(self) -> str:
+        """The tip; a branch that is gone for now, or a limit that can be raised, makes us wait."""
+        try:
+            return self.repository.fetch()
+        except PermanentError as error:
+            raise TransientError(error.code, error.detail, retry_after_s=60) from error
 
     def _without_manifest(self, tip: str, path: str) -> ActionResult:
         """Gone is gone; what is there and cannot be read may be mended."""

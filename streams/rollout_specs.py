@@ -7,7 +7,7 @@ import numpy as np
 from analytics.buckets import bucket_of
 from analytics.evidence.spec import CohortTree, EvidenceSpec, Law
 from streams.series import DAYS, LABEL_METRIC, SILENCE_METRIC, UNIT_DAY_METRICS
-from wire.desired import Guardrail, Policy, Release
+from wire.desired import Guardrail, Policy, Release, guardrails_of
 from wire.errors import PermanentError
 from wire.pb.registry import METRICS
 
@@ -31,20 +31,12 @@ _LAWS: Final = {"distribution": Law.DISTRIBUTION, "category": Law.CATEGORY, "rat
 def specs_of(release: Release, policy: Policy) -> tuple[EvidenceSpec, ...]:
     """The betting processes of one rollout; their weights sum to 1.
 
-    A release without `class_groups` has no registered classes to compare, so ``prediction.class``
-    does not apply to it; nothing else is ever left out.
-
     Raises
     ------
     PermanentError
         ``no_guardrail_applies``.
     """
-    chosen = [
-        g
-        for g in policy.guardrails
-        if (not release.guardrails or g.metric in release.guardrails)
-        and (g.metric != "prediction.class" or release.class_groups > 0)
-    ]
+    chosen = guardrails_of(release, policy)
     if not chosen:
         raise PermanentError(
             "no_guardrail_applies",

@@ -152,6 +152,20 @@ class Misfit:
         return f"{self.path or self.kind}: {self.field}: {self.problem}; accepted: {self.accepted}"
 
 
+def guardrails_of(release: Release, policy: Policy) -> list[Guardrail]:
+    """The policy's guardrails that apply to a release; one that names none has all of them.
+
+    A release without `class_groups` has no registered classes to compare, so ``prediction.class``
+    does not apply to it; nothing else is ever left out.
+    """
+    return [
+        g
+        for g in policy.guardrails
+        if (not release.guardrails or g.metric in release.guardrails)
+        and (g.metric != "prediction.class" or release.class_groups > 0)
+    ]
+
+
 def to_json(desired: Desired) -> bytes:
     """Canonical JSON: equal values give equal bytes."""
     return msgspec.json.encode(desired, order="deterministic")

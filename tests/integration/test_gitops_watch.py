@@ -6,10 +6,12 @@ import pytest
 
 from actions.desired_files import BrokenManifestsError
 from actions.git_command import GitSettings
+from actions.messages import Notice
 from actions.repository import Repository
 from holdfast.config import git_environment
 from holdfast.example_repo import git, make_repository
 from holdfast.gitops import DesiredWatch
+from holdfast.kept_state import kept
 from holdfast.manifests import Clocks, Model, policy_text, repository_files
 from holdfast.policy_check import age_check, clocks_check
 from streams.clocks import Clocks as StageClocks
@@ -214,3 +216,64 @@ def test_a_check_that_has_nobody_to_ask_is_made_again(remote: Path) -> None:
     assert not watch.look()
     watch.check = lambda _: None
     assert watch.look()
+
+
+def test_a_process_that_starts_while_git_is_away_has_the_last_good_state(remote: Path) -> None:
+    file = remote.parent / "desired.json"
+    first = watch_of(remote, Told(), MemoryLog(1))
+    first.kept = file
+    first.look()
+    remote.rename(remote.parent / "gone.git")
+
+    second = watch_of(remote, Told(), MemoryLog(1))
+    second.desired = kept(file)
+
+    assert not second.look()
+    assert second.current() == first.current() is not None
+
+
+def test_a_release_that_vanishes_is_told_and_its_names_stay_known(remote: Path) -> None:
+    notices: list[Notice] = []
+    log = MemoryLog(1)
+    watch = watch_of(remote, Told(), log)
+    watch.on_notice = notices.append
+    watch.look()
+    change(
+        remote, "releases/keyboard-next-word.yaml", "modelId: next-word", "modelId: next-sentence"
+    )
+
+    assert watch.look()
+
+    assert [n.code for n in notices] == ["release_vanished"]
+    now = watch.current()
+    assert now is not None
+    assert [(k.model_id, k.versions) for k in now.known] == [("next-word", ("1.4.0", "1.5.0"))]
+
+
+def test_a_remote_that_is_away_for_a_moment_is_nobody_s_business(remote: Path) -> None:
+    notices: list[Notice] = []
+    watch = watch_of(remote, Told(), MemoryLog(1))
+    watch.on_notice = notices.append
+    watch.look()
+    away = remote.rename(remote.parent / "gone.git")
+    watch.look()
+    watch.look()
+    away.rename(remote)
+    watch.look()
+
+    assert notices == []
+
+
+def test_what_nobody_foresaw_in_a_repository_ends_nothing(
+    remote: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = watch_of(remote, Told(), MemoryLog(1))
+
+    def broken_check(_: object) -> None:
+        raise ZeroDivisionError
+
+    watch.check = broken_check
+
+    assert not watch.look()
+    assert watch.trouble.code == "gitops_failed"
+    assert "gitops_unreadable" in [r.getMessage() for r in caplog.records]

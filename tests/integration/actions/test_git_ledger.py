@@ -145,3 +145,14 @@ def test_a_rollback_edits_a_file_of_any_name(remote: Remote, name: bytes) -> Non
     assert state is State.DONE
     tree = remote.on_main("ls-tree", "-r", "--name-only", "FETCH_HEAD").splitlines()
     assert len(tree) == len(FILES)
+
+
+def test_a_branch_that_is_gone_for_now_makes_the_rollback_wait(remote: Remote) -> None:
+    remote.git("--git-dir", remote.url, "branch", "-m", "main", "trunk")
+
+    with pytest.raises(TransientError) as waits:
+        perform(remote)
+    assert waits.value.code == "git_branch_missing"
+
+    remote.git("--git-dir", remote.url, "branch", "-m", "trunk", "main")
+    assert perform(remote)[0] is State.DONE

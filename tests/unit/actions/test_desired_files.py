@@ -191,3 +191,42 @@ def test_a_mangled_manifest_is_a_state_or_a_list_of_mistakes(line: str, instead:
         assert read_desired(files, commit="c").policy
     except BrokenManifestsError as broken:
         assert broken.mistakes  # noqa: PT017 - either outcome is right, nothing else is
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("driftWindowMs: 900000", "driftWindowMs: 14400000", "spec.driftWindowMs"),
+        ("margin: 0.05", "margin: 0", "spec.guardrails[0].margin"),
+        ("margin: 0.1", "margin: 1.0e-300", "spec.guardrails[1].margin"),
+        (
+            "weight: 0.5, margin: 0.05",
+            "weight: 1.0e-300, margin: 0.05",
+            "spec.guardrails[0].weight",
+        ),
+        ("alpha: 0.0001", "alpha: 1.0e-300", "spec.alpha"),
+        ("alphaMargin: 0.05", "alphaMargin: 5.0e-324", "spec.alphaMargin"),
+        ("2026-12-27T00:00:00Z", "9999-12-31T23:59:59.999Z", "spec.gate.freezes[0].end"),
+        ("2026-12-24T00:00:00Z", "0001-01-01T00:00:00Z", "spec.gate.freezes[0].start"),
+    ],
+)
+def test_what_the_arithmetic_would_refuse_is_a_mistake_of_the_policy(
+    old: str, new: str, place: str
+) -> None:
+    assert old in POLICY
+
+    found = mistakes(policy=POLICY.replace(old, new, 1))
+
+    assert any(m.startswith(f"policy.yaml: {place}: ") for m in found)
+
+
+def test_a_rollout_that_no_guardrail_applies_to_is_a_mistake() -> None:
+    head, tail = POLICY.split("  guardrails:\n")
+    gate = tail[tail.index("  gate:") :]
+    only = "  guardrails:\n    - {metric: prediction.class, weight: 1, margin: 0.05}\n"
+    release = RELEASE.replace("classGroups: 10", "classGroups: 0")
+
+    (found,) = mistakes(policy=head + only + gate, release=release)
+
+    assert found.startswith(f"{PATH}: spec.guardrails: no guardrail of the policy applies")
+    assert read(policy=head + only + gate).policy.guardrails[0].metric == "prediction.class"
