@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench.chaos_kafka import compare_kafka
 from bench.chaos_node import ChaosNode, chaos_node
-from bench.chaos_result import ChaosResult
+from bench.chaos_result import NAMED, ChaosResult
 from bench.cluster import ScaledOut, Shape, scaled_out
 from bench.faults import Course, Fault, Targets, schedule, suffer
 from bench.fleets import CLOCKS, GOOD, Fleets, bad_models, files_of
@@ -60,6 +60,7 @@ class Plan:
     mode: Mode = "embedded"
     shape: Shape = field(default_factory=Shape)  # of mode kafka
     scenario: str = ""  # of mode kafka: instead of accidents
+    has_further: bool = False  # faults: what people change in Git, and clocks
 
     @property
     def waves(self) -> int:
@@ -79,7 +80,13 @@ class Plan:
 
     def schedule(self) -> list[Fault]:
         """All faults; equal seeds, equal schedules."""
-        return schedule(self.seed, self.kills, targets=self.targets, pause_s=self.seconds_between)
+        return schedule(
+            self.seed,
+            self.kills,
+            targets=self.targets,
+            pause_s=self.seconds_between,
+            has_further=self.has_further,
+        )
 
 
 def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
@@ -94,6 +101,9 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
             _live(plan, cluster, cluster.doors(), result, tell)
             result.drains_unclean += cluster.stop_parts()
             result.gave_up = dict(+cluster.gave_up)
+            result.named = {code: n for code in NAMED if (n := cluster.named(f'"{code}"'))}
+            if plan.scenario == "topic-anew":
+                return result  # of a log that is gone there is no replay
             tell("replaying what the broker holds")
             result.take_comparison(
                 compare_kafka(cluster, window_ms=CLOCKS.window_ms, horizon_ms=_HORIZON_MS)
@@ -103,6 +113,8 @@ def run(plan: Plan, root: Path, tell: Callable[[str], None]) -> ChaosResult:
     with made as node:
         _live(plan, node, (node.proxies["ingest"].port,), result, tell)
         folder = node.folder
+    said = (root / "node.log").read_text(errors="replace")
+    result.named = {code: n for code in NAMED if (n := said.count(f'"{code}"'))}
     tell("replaying the surviving log")
     result.take_comparison(
         compare(folder, partitions=PARTITIONS, window_ms=CLOCKS.window_ms, horizon_ms=_HORIZON_MS)
@@ -249,6 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--scenario", choices=SCENARIOS, default="", help="of mode kafka: instead of accidents"
     )
     parser.add_argument("--kills", type=int, default=30, help="kill -9; other faults come on top")
+    parser.add_argument(
+        "--further",
+        action="store_true",
+        help="windowMs and acceptedAgeMs edited, the branch renamed, the clock changed, too",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--seconds-between", type=float, nargs=2, default=(0.1, 1.0), metavar=("LOW", "HIGH")
@@ -269,6 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mode=given.mode,
         shape=replace(shape, brokers=given.brokers),
         scenario=given.scenario,
+        has_further=given.further,
     )
     tell = Console(stderr=True, highlight=False).print
     tell(f"seed {plan.seed}: {plan.scenario or f'{plan.kills} kills'}, {plan.mode}")

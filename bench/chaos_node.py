@@ -22,6 +22,7 @@ from store.client import Client, StoreSettings, connect
 from store.process import StoreProcess, start, write_credentials
 
 _MARGIN_MB: Final = 8192  # of free disk above the reserve, at most: neighbours write, too
+_STOP_S: Final = 15.0
 _OFFSET_BITS: Final = 40  # of a record's number in the log's file
 
 
@@ -89,6 +90,14 @@ class ChaosNode:
     def refused(self) -> int:
         """How often uploads were answered with 503 so far."""
         return self.refusals()
+
+    def set_clock(self, offset_ms: int) -> None:
+        """Restart the service with a clock that is wrong by so much."""
+        self.node.settings = self.node.settings.model_copy(update={"clock_offset_ms": offset_ms})
+        service = self.popen("service")
+        service.terminate()
+        service.wait(_STOP_S)
+        self.revive()
 
     def fill_disk(self) -> None:
         """Take so much of the disk that less than the reserve is left."""

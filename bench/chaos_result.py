@@ -8,6 +8,9 @@ from bench.faults import Course
 from bench.oracle import Account, Release
 from bench.replayed import Comparison
 
+NAMED: Final = ("log_replaced", "clocks_are_pinned", "seen_retention_too_short")
+"""Errors by which a system says what was changed under it."""
+_GONE_WITH_A_LOG: Final = ("lost", "evidence_equal", "verdicts_differing")
 RESTART_S_MAX: Final = 5.0
 DRAIN_S_MAX: Final = 10.0
 _MUST_BE_NONE: Final = (
@@ -26,7 +29,9 @@ class ChaosResult:
     struck before the system had recovered from the fault before. `stuck`: faults after which
     nothing was decided on for 30 s. `unacknowledged`: uploads by model that had no receipt two
     minutes after the last fault. `gave_up`: parts of a cluster that ended by themselves with an
-    error, for their supervisor to start them again: that costs time, and nothing else.
+    error, for their supervisor to start them again: that costs time, and nothing else. `named`:
+    how often the logs name what was changed; where a log was replaced and that is named, what was
+    gone with it is no broken promise, and nothing may be doubled all the same.
     """
 
     seed: int
@@ -61,6 +66,7 @@ class ChaosResult:
     disk_full: int = 0
     disk_full_refused: int = 0
     faults: dict[str, int] = field(default_factory=dict)
+    named: dict[str, int] = field(default_factory=dict)
     cycle_seconds_mean: float = 0.0
 
     @property
@@ -74,6 +80,8 @@ class ChaosResult:
             "drain_seconds_max": self.drain_seconds_max <= DRAIN_S_MAX,
             "restart_seconds_max": self.restart_seconds_max <= RESTART_S_MAX,
         }
+        if self.named.get("log_replaced"):
+            holds |= dict.fromkeys(_GONE_WITH_A_LOG, True)
         return {name: getattr(self, name) for name, held in holds.items() if not held}
 
     @property

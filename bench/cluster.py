@@ -186,6 +186,16 @@ class ScaledOut:
         """How often uploads were answered with 503 so far."""
         return self.refusals()
 
+    def set_clock(self, offset_ms: int) -> None:
+        """Restart the doors with clocks that are wrong by so much."""
+        for name in [name for name, part in self.parts.items() if part.stage == "ingest"]:
+            self.remove(name)
+            self.add(name, clock_offset_ms=offset_ms)
+
+    def named(self, code: str) -> int:
+        """How often the parts have said this code in their logs."""
+        return (self.folder.root.parent / "parts.log").read_text(errors="replace").count(code)
+
     def fill_disk(self) -> None:
         """Brokers keep the log; what a full disk means to them is for their operators."""
         raise NotImplementedError

@@ -7,14 +7,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import numpy as np
 
 from bench.fault_proxy import FaultProxy, Mode
+from bench.git_faults import edited, renamed
 from bench.processes import cpu_seconds
 
-Kind = Literal["kill", "stop", "term", "latency", "reset", "half_open", "blackhole", "disk_full"]
+Kind = Literal[
+    "kill",
+    "stop",
+    "term",
+    "latency",
+    "reset",
+    "half_open",
+    "blackhole",
+    "disk_full",
+    "window_ms",
+    "accepted_age",
+    "branch",
+    "clock",
+]
 
 OTHER_SHARE: Final = 0.33
 """Faults that are no kill, for each kill."""
@@ -36,6 +51,10 @@ _OTHERS: Final[tuple[tuple[Kind, float], ...]] = (
     ("blackhole", 0.1),
     ("disk_full", 0.1),
 )
+FURTHER: Final[tuple[Kind, ...]] = ("window_ms", "accepted_age", "branch", "clock")
+"""What people change: each comes twice or more, where they are asked for."""
+_FURTHER_HOLD_S: Final = 2.0  # longer than the others: Git is looked at twice a second
+_CLOCK_MS: Final = 10_000  # log time stands still for so long once the clock is right again
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,13 @@ class World(Protocol):
     def refused(self) -> int:
         """How often uploads were answered with 503 so far."""
 
+    @property
+    def gitops(self) -> Path:
+        """The bare repository that it watches."""
+
+    def set_clock(self, offset_ms: int) -> None:
+        """Restart what takes uploads with a clock that is wrong by so much."""
+
 
 @dataclass(slots=True)
 class Course:
@@ -118,18 +144,24 @@ class Targets:
                 return self.parts
             case "term":
                 return self.drained
-            case "disk_full":
+            case "disk_full" | "window_ms" | "accepted_age" | "branch" | "clock":
                 return ("",)
             case _:
                 return self.proxies
 
 
 def schedule(
-    seed: int, kills: int, *, targets: Targets, pause_s: tuple[float, float]
+    seed: int,
+    kills: int,
+    *,
+    targets: Targets,
+    pause_s: tuple[float, float],
+    has_further: bool = False,
 ) -> list[Fault]:
     """`kills` kill -9 of any part and about a third as many other faults; equal seeds, equal lists.
 
-    With ten kills or more every kind of fault comes at least once.
+    With ten kills or more every kind of fault comes at least once. `has_further`: what people
+    change comes on top, each once for ten kills and at least twice.
     """
     rng = np.random.default_rng(seed)
     kinds = [kind for kind, _ in _OTHERS if targets.has_disk or kind != "disk_full"]
@@ -138,6 +170,8 @@ def schedule(
     others = [kinds[int(i)] for i in drawn]
     if kills >= _EVERY_KIND_FROM:
         others += [kind for kind in kinds if kind not in others]
+    if has_further:
+        others += list(FURTHER) * max(2, kills // _EVERY_KIND_FROM)
     kill: Kind = "kill"
     every = [kill] * kills + others
     order = rng.permutation(len(every))
@@ -233,6 +267,17 @@ def _strike(fault: Fault, world: World, course: Course) -> float:
             _drain(world.popen(fault.target), course)
         case "disk_full":
             _fill(world, course)
+        case "window_ms" | "accepted_age" as clock:
+            with edited(world.gitops, clock):
+                time.sleep(_FURTHER_HOLD_S + fault.hold_s)
+        case "branch":
+            with renamed(world.gitops):
+                time.sleep(_FURTHER_HOLD_S + fault.hold_s)
+        case "clock":
+            ahead = fault.latency_s > sum(_LATENCY_S) / 2
+            world.set_clock(_CLOCK_MS if ahead else -_CLOCK_MS)
+            time.sleep(_FURTHER_HOLD_S + fault.hold_s)
+            world.set_clock(0)
         case kind:
             proxy = world.proxies[fault.target]
             proxy.switch(Mode(kind), latency_s=fault.latency_s)

@@ -1,5 +1,6 @@
 """What happens to a cluster besides accidents: workers come and go, brokers restart, clocks err."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,10 @@ from typing import Final
 from bench.cluster import ScaledOut, Shape
 from bench.faults import STUCK_S, Course
 from holdfast.clock import now_ms
+from holdfast.kafka_settings import kafka_settings
+from streams.kafka.acceptance import accept
+from streams.kafka.broker import KafkaSettings, admin
+from streams.kafka.topics import TELEMETRY, make_missing
 
 Tell = Callable[[str], None]
 Scenario = Callable[[ScaledOut, Course, Tell], None]
@@ -18,6 +23,7 @@ _WRONG_S: Final = 60.0
 _APART_MS: Final = -30_000
 _IN_2099_MS: Final = 4_080_000_000_000
 _LOOK_S: Final = 0.1
+_NAMED: Final = 2  # exit code of what will fail again
 
 
 def rescale(world: ScaledOut, course: Course, tell: Tell) -> None:
@@ -68,11 +74,49 @@ def clock_in_2099(world: ScaledOut, course: Course, tell: Tell) -> None:
     _go_on(world, course, "it has come back", tell)
 
 
+def topic_anew(world: ScaledOut, course: Course, tell: Tell) -> None:
+    """Somebody deletes `telemetry` and makes it again; the workers say so until it is accepted."""
+    time.sleep(_STEADY_S)
+    _go_on(world, course, "before", tell)
+    kafka = kafka_settings(world.settings)
+    asyncio.run(make_anew(kafka, TELEMETRY))
+    workers = [part for part in world.parts.values() if part.stage == "summarise"]
+    began_s = time.monotonic()
+    while not all(part.popen is not None and part.popen.poll() == _NAMED for part in workers):
+        if time.monotonic() - began_s > STUCK_S:
+            course.stuck += 1
+            tell("the workers do not say that their log was replaced")
+            break
+        time.sleep(_LOOK_S)
+    tell(f"all summarise workers have ended with {_NAMED}; log_replaced is named")
+    asyncio.run(accept(kafka, [TELEMETRY], now_s=now_ms() // 1000))
+    world.revive()
+    # all workers start at once, and two of them meet in a new group
+    _go_on(world, course, "the new log was accepted", tell, within_s=2 * STUCK_S)
+    time.sleep(_STEADY_S)
+    _go_on(world, course, "and goes on", tell)
+
+
+async def make_anew(kafka: KafkaSettings, topic: str) -> None:
+    """Delete a topic and make it again as it was."""
+    client = admin(kafka, "bench-topics")
+    await client.start()
+    try:
+        name = kafka.topic(topic)
+        await client.delete_topics([name])
+        while name in await client.list_topics():  # noqa: ASYNC110  # the broker tells nobody
+            await asyncio.sleep(_LOOK_S)
+        await make_missing(client, kafka)
+    finally:
+        await client.close()
+
+
 SCENARIOS: Final[Mapping[str, tuple[Scenario, Shape]]] = {
     "rescale": (rescale, Shape(summarise=1)),
     "broker-restart": (broker_restart, Shape()),
     "clocks-apart": (clocks_apart, Shape()),
     "clock-2099": (clock_in_2099, Shape()),
+    "topic-anew": (topic_anew, Shape()),
 }
 
 
@@ -81,12 +125,14 @@ def _restarted(world: ScaledOut, name: str, **changed: object) -> None:
     world.add(name, **changed)
 
 
-def _go_on(world: ScaledOut, course: Course, what: str, tell: Tell) -> None:
+def _go_on(
+    world: ScaledOut, course: Course, what: str, tell: Tell, *, within_s: float = STUCK_S
+) -> None:
     """Windows that end from now on must be decided and stored."""
     mark, began_s = world.mark(), time.monotonic()
-    while (took_s := time.monotonic() - began_s) < STUCK_S and not world.is_past(mark):
+    while (took_s := time.monotonic() - began_s) < within_s and not world.is_past(mark):
         time.sleep(_LOOK_S)
     course.faults[what] += 1
-    course.stuck += took_s >= STUCK_S
+    course.stuck += took_s >= within_s
     course.live_seconds_max = max(course.live_seconds_max, took_s)
     tell(f"{what}: decided on after {took_s:.1f} s")

@@ -36,6 +36,7 @@ from holdfast.wiring import (
 )
 from ingest.serve import Ports, serve
 from store.client import connect
+from store.migrate import check_schema
 from store.writer import Writer
 from streams.local_worker import LocalWorker
 from streams.resume import pinned_clocks
@@ -79,7 +80,11 @@ class Service:
         self._registered = RegistrationWatch(self._report)
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; the exit code."""
+        """Serve until SIGTERM or SIGINT; the exit code.
+
+        Raises PermanentError ``schema_newer`` and others, before anything listens.
+        """
+        self._check_store()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -159,6 +164,17 @@ class Service:
         self._is_stopped = False
         return 0.0 if moved else _IDLE_S
 
+    def _check_store(self) -> None:
+        """Is the store, if it is there, of a version that we can write to?"""
+        try:
+            client = connect(store_settings(self._settings, self._folder))
+            try:
+                check_schema(client)
+            finally:
+                client.close()
+        except TransientError as error:
+            _log.warning("store_away", extra={"code": error.code})
+
     def _open_store(self) -> Writer:
         return open_writer(self._settings, self._folder, self._now_ms())
 
@@ -219,15 +235,16 @@ class Service:
 
 def main() -> int:
     """Run a service with the settings of the environment."""
-    start_logging()
-    try:
-        service = Service(load())
-    except PermanentError as error:
-        _log.error("not_started", extra={"code": error.code, "detail": error.detail})
-        return 2
     import uvloop
 
-    return uvloop.run(service.run())
+    start_logging()
+    try:
+        return uvloop.run(Service(load()).run())
+    except PermanentError as error:
+        said = {"code": error.code, "detail": error.detail, "accepted": error.accepted}
+        _log.error("not_started", extra=said)
+        sys.stdout.write(json.dumps({"refused": said}) + "\n")  # for the supervisor
+        return 2
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+import msgspec
+
 from holdfast.config import Settings, environment_of
 from holdfast.folder import Folder
 from holdfast.folder_check import check_folder
@@ -115,6 +117,14 @@ class Node:
         self.said = _ready_line(self.service)
 
 
+class _Refused(msgspec.Struct):
+    """Why a service does not start, in its own words."""
+
+    code: str
+    detail: str
+    accepted: str = ""
+
+
 def _ready_line(process: subprocess.Popen[bytes]) -> dict[str, object]:
     assert process.stdout is not None, "opened with a pipe"  # noqa: S101
     with selectors.DefaultSelector() as selector:
@@ -128,6 +138,10 @@ def _ready_line(process: subprocess.Popen[bytes]) -> dict[str, object]:
             accepted="holdfast check-config",
         )
     said: dict[str, object] = json.loads(line)
+    if "refused" in said:
+        _end(process)
+        refused = msgspec.convert(said["refused"], _Refused)
+        raise PermanentError(refused.code, refused.detail, accepted=refused.accepted)
     return said
 
 

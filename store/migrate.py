@@ -74,6 +74,24 @@ def shipped() -> list[Migration]:
     return sorted(found, key=lambda m: m.number)
 
 
+def check_schema(store: Statements) -> None:
+    """Can this version go on with what was applied? Changes nothing.
+
+    Raises PermanentError ``migration_edited`` or ``schema_newer``.
+    """
+    if _has_ledger(store):
+        _check(shipped(), _applied(store))
+
+
+def _has_ledger(store: Statements) -> bool:
+    return bool(int(str(store.rows(_LEDGER_STANDS)[0][0])))
+
+
+def _applied(store: Statements) -> dict[int, str]:
+    found = store.rows("SELECT id, checksum FROM hf_store.schema_migrations FINAL")
+    return {int(str(number)): str(checksum) for number, checksum in found}
+
+
 def migrate(
     store: Statements,
     *,
@@ -90,11 +108,10 @@ def migrate(
     wanted = list(shipped() if migrations is None else migrations)
     if [m.number for m in wanted] != list(range(1, len(wanted) + 1)):
         raise PermanentError("migration_gap", "migrations must be numbered from 1 without gaps")
-    if not int(str(store.rows(_LEDGER_STANDS)[0][0])):  # DDL needs all servers, a start should not
+    if not _has_ledger(store):  # DDL needs all servers, a start should not
         for statement in rendered(LEDGER, cluster):
             store.command(statement)
-    found = store.rows("SELECT id, checksum FROM hf_store.schema_migrations FINAL")
-    applied = {int(str(number)): str(checksum) for number, checksum in found}
+    applied = _applied(store)
     _check(wanted, applied)
     done = []
     for migration in wanted:

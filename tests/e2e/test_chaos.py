@@ -10,6 +10,7 @@ import pytest
 from bench.chaos import Plan, run
 from bench.chaos_node import chaos_node
 from bench.fault_proxy import Mode
+from bench.faults import FURTHER
 from bench.fleets import bad_models, files_of
 from bench.node import wait_until
 from holdfast.example_repo import git
@@ -31,6 +32,28 @@ def test_ten_kills_bring_every_other_kind_of_fault_as_well() -> None:
     assert set(kinds) == {
         *("stop", "term", "latency", "reset", "half_open", "blackhole", "disk_full")
     }
+
+
+def test_what_people_change_comes_on_top_where_it_is_asked_for() -> None:
+    kinds = Counter(fault.kind for fault in Plan(seed=1, kills=50, has_further=True).schedule())
+
+    assert kinds["kill"] == 50
+    for kind in FURTHER:
+        assert kinds[kind] == 5
+
+
+@pytest.mark.timeout(280)
+def test_clocks_in_git_a_branch_and_a_clock_that_are_changed_lose_and_double_nothing(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(seed=7, kills=2, seconds_between=(0.1, 0.6), phones=4_000, has_further=True)
+
+    result = run(plan, tmp_path, print)
+
+    said = asdict(result)
+    assert result.acknowledged > 10_000, said
+    assert result.named["clocks_are_pinned"] >= 2, said
+    assert result.broken.keys() <= {"restart_seconds_max"}, result.broken
 
 
 @pytest.mark.timeout(280)
