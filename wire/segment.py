@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wire.context import Context
 from wire.errors import PermanentError
+from wire.packed import pack, unpack
 from wire.pb.registry import METRICS
 from wire.times import HOUR_MS
 
@@ -115,7 +116,7 @@ _CONTEXT: Final = _schema("context.avsc")
 
 
 def encode(segment: Segment) -> bytes:
-    """Avro bytes without a header; equal segments give equal bytes."""
+    """Avro bytes without a header, packed; equal segments give equal bytes."""
     record: dict[str, object] = {
         "kind": segment.kind.value,
         "arrived_ms": segment.arrived_ms,
@@ -127,7 +128,7 @@ def encode(segment: Segment) -> bytes:
     for name in _TABLES:
         table: Mapping[str, Column] = getattr(segment, name)
         record[name] = {key: column.tobytes() for key, column in table.items()}
-    return _avro(_SEGMENT, record)
+    return pack(_avro(_SEGMENT, record))
 
 
 def decode(payload: bytes) -> Segment:
@@ -139,7 +140,9 @@ def decode(payload: bytes) -> Segment:
         ``segment_undecodable``: not a segment, or its columns disagree in length.
     """
     try:
-        record: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(payload), _SEGMENT, None)  # type: ignore[assignment]
+        record: dict[str, Any] = fastavro.schemaless_reader(
+            io.BytesIO(unpack(payload)), _SEGMENT, None
+        )  # type: ignore[assignment]
         tables = {
             name: {
                 key: np.frombuffer(record[name][key], dtype)
