@@ -23,7 +23,7 @@ from bench.report import Report, Result
 from bench.uploads import APP, repository
 from ingest.bodies import BodyLimits, decompress
 from ingest.commit import Committer, Sent
-from ingest.receipt import UploadRefused
+from ingest.receipt import Outcome, UploadRefused
 from streams.log.memory import MemoryLog
 from wire.decode import Encoding
 from wire.desired import Desired
@@ -84,6 +84,10 @@ class Road:
         except PermanentError as error:
             code = error.code
         return Cost(time.thread_time() - began, code, written)
+
+    def outcomes(self, group: list[Sent]) -> list[Outcome]:
+        """Of one commit group."""
+        return self._committer.judge(group, self._now_ms, {}).outcomes
 
     def best(self, group: list[Body], runs: int = _RUNS) -> Cost:
         """The cheapest of some runs: what the machine did beside is not the body's cost."""

@@ -282,7 +282,7 @@ _PASSED_ON = {
 }
 _BENCHES = (
     *("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage"),
-    *("manifests", "gate", "bodies"),
+    *("manifests", "gate", "bodies", "fuzz"),
 )
 
 

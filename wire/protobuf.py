@@ -7,7 +7,7 @@ message, with unknown fields discarded, is as long as the body (so no field was 
 twice, nothing was unpacked or split). Otherwise the public schema decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, TypeVar
@@ -35,6 +35,7 @@ UNKNOWN_BYTES_MAX: Final = 16_384
 """Of fields that the schema does not have: a newer client's few are counted and discarded, but
 a body of nothing else must not cost more than its bytes."""
 _REPORT_BYTES: Final = 64  # what a unit day or an outcome report takes at most, and then some
+Parser = Callable[[bytes], Pieces]
 _M = TypeVar("_M", bound=Message)
 _private_columns = attrgetter(*COLUMNS)
 
@@ -50,13 +51,13 @@ def pieces_of_protobuf(body: bytes) -> Pieces:
     check_reports("outcomes", len(upload.outcomes))
     upload.DiscardUnknownFields()
     if upload.ByteSize() != len(body):
-        return _by_public_schema(body)
+        return by_public_schema(body)
     n = upload.n
     columns: tuple[bytes, ...] = _private_columns(upload)
     width = 4 * n
     for column in columns:
         if len(column) != width and column:
-            return _by_public_schema(body)
+            return by_public_schema(body)
     context, unknown = _context(upload.context)
     days: list[UnitDay] = []
     outcomes: list[Outcomes] = []
@@ -80,7 +81,8 @@ def pieces_of_protobuf(body: bytes) -> Pieces:
     )
 
 
-def _by_public_schema(body: bytes) -> Pieces:
+def by_public_schema(body: bytes) -> Pieces:
+    """Decode one `UploadRequest` as any client of the schema would; slower."""
     try:
         upload = telemetry_pb2.UploadRequest.FromString(body)
     except DecodeError as error:
