@@ -79,7 +79,8 @@ def test_a_number_that_costs_more_than_its_bytes_is_refused(
     if exponent is not None:
         number += mark + str(exponent)
     tail = b"]}}" if b"columns" in place else b"]}"
-    costly = digits + 1 > 32 or (exponent is not None and abs(exponent) > 49)
+    longest = digits if point and digits else digits + 1
+    costly = longest > 32 or (exponent is not None and abs(exponent) > 49)
 
     code = code_of(Encoding.JSON, HEAD + b"," + place + number.encode() + tail)
 
