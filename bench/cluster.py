@@ -139,6 +139,13 @@ class ScaledOut:
         part.start()
         return part
 
+    def restart(self, name: str, **changed: object) -> None:
+        """SIGTERM, and start it again on its port with other settings; its proxy finds it."""
+        popen = self.popen(name)
+        popen.terminate()
+        popen.wait(_STOP_S)
+        self.add(name, **changed)
+
     def remove(self, name: str) -> int:
         """SIGTERM, and wait; the exit code. It is not started again."""
         popen = self.popen(name)
@@ -189,8 +196,7 @@ class ScaledOut:
     def set_clock(self, offset_ms: int) -> None:
         """Restart the doors with clocks that are wrong by so much."""
         for name in [name for name, part in self.parts.items() if part.stage == "ingest"]:
-            self.remove(name)
-            self.add(name, clock_offset_ms=offset_ms)
+            self.restart(name, clock_offset_ms=offset_ms)
 
     def named(self, code: str) -> int:
         """How often the parts have said this code in their logs."""

@@ -58,7 +58,7 @@ def broker_restart(world: ScaledOut, course: Course, tell: Tell) -> None:
 
 def clocks_apart(world: ScaledOut, course: Course, tell: Tell) -> None:
     """Two doors whose clocks are 30 s apart."""
-    _restarted(world, "ingest-1", clock_offset_ms=_APART_MS)
+    world.restart("ingest-1", clock_offset_ms=_APART_MS)
     _go_on(world, course, "a door's clock is 30 s behind", tell)
     time.sleep(_WRONG_S)
     _go_on(world, course, "and still is", tell)
@@ -66,11 +66,11 @@ def clocks_apart(world: ScaledOut, course: Course, tell: Tell) -> None:
 
 def clock_in_2099(world: ScaledOut, course: Course, tell: Tell) -> None:
     """One door believes for a minute that it is 2099."""
-    _restarted(world, "ingest-1", clock_offset_ms=_IN_2099_MS - now_ms())
+    world.restart("ingest-1", clock_offset_ms=_IN_2099_MS - now_ms())
     _go_on(world, course, "a door is in 2099", tell)
     time.sleep(_WRONG_S)
     _go_on(world, course, "and still is", tell)
-    _restarted(world, "ingest-1")
+    world.restart("ingest-1")
     _go_on(world, course, "it has come back", tell)
 
 
@@ -118,11 +118,6 @@ SCENARIOS: Final[Mapping[str, tuple[Scenario, Shape]]] = {
     "clock-2099": (clock_in_2099, Shape()),
     "topic-anew": (topic_anew, Shape()),
 }
-
-
-def _restarted(world: ScaledOut, name: str, **changed: object) -> None:
-    world.remove(name)
-    world.add(name, **changed)
 
 
 def _go_on(
