@@ -1,6 +1,7 @@
 """Observations -> mergeable integer cells: one per key, metric and event bucket.
 
-A cell holds a count, a fixed-point sum, extremes and a histogram, in long form (struct of arrays).
+A cell holds a count, a fixed-point sum, extremes and a histogram, in long form (struct of arrays),
+and how many uploads stand behind it, which is what says whether it may be shown.
 Everything that is added is an integer, so the result does not depend on the order of adding.
 """
 
@@ -38,18 +39,22 @@ class Cells:
 
     `key` indexes the caller's list of keys, `metric` its list of metrics; `event_bucket` is the
     caller's code. `hist_*` are sorted by (cell, bucket), each pair at most once, counts > 0.
+    `uploads` counts each upload once per cell; parts that are merged share no upload, or an upload
+    that they share is counted by each.
     """
 
     key: NDArray[np.int32]
     metric: NDArray[np.int32]
     event_bucket: NDArray[np.int64]
     n: NDArray[np.int64]
+    uploads: NDArray[np.int64]
     total: NDArray[np.int64]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     hist_cell: NDArray[np.int64]
     hist_bucket: NDArray[np.int32]
     hist_count: NDArray[np.int64]
+    hist_uploads: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.key)
@@ -62,12 +67,14 @@ def empty() -> Cells:
         metric=np.zeros(0, np.int32),
         event_bucket=np.zeros(0, np.int64),
         n=np.zeros(0, np.int64),
+        uploads=np.zeros(0, np.int64),
         total=np.zeros(0, np.int64),
         low=np.zeros(0, np.float32),
         high=np.zeros(0, np.float32),
         hist_cell=np.zeros(0, np.int64),
         hist_bucket=np.zeros(0, np.int32),
         hist_count=np.zeros(0, np.int64),
+        hist_uploads=np.zeros(0, np.int64),
     )
 
 
@@ -78,6 +85,7 @@ def aggregate(
         int, tuple[NDArray[np.float32] | NDArray[np.uint32], NDArray[np.bool_] | None]
     ],
     shapes: Sequence[MetricShape],
+    upload: NDArray[np.int64] | None = None,
 ) -> Cells:
     """Cells of ``R`` observations.
 
@@ -90,11 +98,14 @@ def aggregate(
         below 65536 for `Shape.CODE`.
     shapes
         By metric number.
+    upload
+        Of each observation, shape ``(R,)``, rising: one upload's rows are together. None: each
+        observation is an upload of its own.
     """
     if len(key) == 0:
         return empty()
     packed = key.astype(np.int64) << 32 | event_bucket
-    order = np.argsort(packed)
+    order = np.argsort(packed, kind="stable")  # so that an upload stays together in its group
     packed = packed[order]
     starts = np.flatnonzero(np.diff(packed, prepend=packed[0] - 1))
     group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(packed)))
@@ -103,16 +114,20 @@ def aggregate(
         rows = order if present is None else order[present[order]]
         groups = group if present is None else group[present[order]]
         if len(rows):
-            parts.append(_one_metric(metric, values[rows], groups, packed[starts], shapes[metric]))
+            sent = rows if upload is None else upload[rows]
+            parts.append(
+                _one_metric(metric, values[rows], groups, packed[starts], shapes[metric], sent)
+            )
     return merge(parts)
 
 
-def _one_metric(
+def _one_metric(  # noqa: PLR0917  # the columns of one metric
     metric: int,
     values: NDArray[np.float32] | NDArray[np.uint32],
     group: NDArray[np.int64],
     group_key: NDArray[np.int64],
     shape: MetricShape,
+    upload: NDArray[np.int64],
 ) -> Cells:
     """Cells of one metric; `group` ascending, indexing `group_key`."""
     starts = np.flatnonzero(np.diff(group, prepend=-1))
@@ -125,19 +140,32 @@ def _one_metric(
     bucket = bucket_of(numbers) if shape.shape is Shape.NUMBER else values.astype(np.int64)
     cell = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(group)))
     hist = cell << _BUCKET_BITS | bucket
-    hist.sort()
-    ends = np.flatnonzero(np.diff(hist, prepend=-1))
+    new = np.diff(group, prepend=-1) != 0
+    new[1:] |= upload[1:] != upload[:-1]
+    if shape.shape is Shape.CODE:
+        by_code = np.argsort(hist, kind="stable")
+        hist, sent = hist[by_code], upload[by_code]
+        ends = np.flatnonzero(np.diff(hist, prepend=-1))
+        new_code = np.diff(hist, prepend=-1) != 0
+        new_code[1:] |= sent[1:] != sent[:-1]
+        hist_uploads = np.add.reduceat(new_code.astype(np.int64), ends)
+    else:  # no bucket of a grid is shown, so nobody asks who is in it
+        hist.sort()
+        ends = np.flatnonzero(np.diff(hist, prepend=-1))
+        hist_uploads = np.zeros(len(ends), np.int64)
     return Cells(
         key=(cell_key >> 32).astype(np.int32),
         metric=np.full(len(starts), metric, np.int32),
         event_bucket=cell_key & 0xFFFFFFFF,
         n=np.diff(starts, append=len(group)),
+        uploads=np.add.reduceat(new.astype(np.int64), starts),
         total=np.add.reduceat(fixed, starts),
         low=np.minimum.reduceat(numbers, starts),
         high=np.maximum.reduceat(numbers, starts),
         hist_cell=hist[ends] >> _BUCKET_BITS,
         hist_bucket=(hist[ends] & 0xFFFF).astype(np.int32),
         hist_count=np.diff(ends, append=len(hist)),
+        hist_uploads=hist_uploads,
     )
 
 
@@ -152,9 +180,9 @@ def merge(parts: Sequence[Cells]) -> Cells:
     parts = [p for p in parts if len(p)]
     if not parts:
         return empty()
-    key, metric, event_bucket, n, total, low, high = (
+    key, metric, event_bucket, n, uploads, total, low, high = (
         np.concatenate([getattr(p, name) for p in parts])
-        for name in ("key", "metric", "event_bucket", "n", "total", "low", "high")
+        for name in ("key", "metric", "event_bucket", "n", "uploads", "total", "low", "high")
     )
     order = np.lexsort((event_bucket, metric, key))
     same = np.ones(len(order), bool)
@@ -165,30 +193,33 @@ def merge(parts: Sequence[Cells]) -> Cells:
     new_cell = np.empty(len(order), np.int64)
     new_cell[order] = np.cumsum(~same) - 1
     first = order[starts]
-    hist_cell, hist_bucket, hist_count = _merged_histograms(parts, new_cell)
+    hist_cell, hist_bucket, hist_count, hist_uploads = _merged_histograms(parts, new_cell)
     return Cells(
         key=key[first],
         metric=metric[first],
         event_bucket=event_bucket[first],
         n=np.add.reduceat(n[order], starts),
+        uploads=np.add.reduceat(uploads[order], starts),
         total=np.add.reduceat(total[order], starts),
         low=np.minimum.reduceat(low[order], starts),
         high=np.maximum.reduceat(high[order], starts),
         hist_cell=hist_cell,
         hist_bucket=hist_bucket,
         hist_count=hist_count,
+        hist_uploads=hist_uploads,
     )
 
 
 def _merged_histograms(
     parts: Sequence[Cells], new_cell: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     offsets = np.cumsum([0, *(len(p) for p in parts)])
     cell = np.concatenate(
         [new_cell[p.hist_cell + offset] for p, offset in zip(parts, offsets[:-1], strict=True)]
     )
     entry = cell << _BUCKET_BITS | np.concatenate([p.hist_bucket for p in parts])
     count = np.concatenate([p.hist_count for p in parts])
+    uploads = np.concatenate([p.hist_uploads for p in parts])
     order = np.argsort(entry)
     entry = entry[order]
     starts = np.flatnonzero(np.diff(entry, prepend=-1))
@@ -196,6 +227,7 @@ def _merged_histograms(
         entry[starts] >> _BUCKET_BITS,
         (entry[starts] & 0xFFFF).astype(np.int32),
         np.add.reduceat(count[order], starts),
+        np.add.reduceat(uploads[order], starts),
     )
 
 

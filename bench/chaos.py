@@ -242,7 +242,7 @@ def settled_counts(
 
 def _counted(store: Client) -> Counter[Release]:
     sql = (
-        "SELECT model_id, model_version, sum(n) FROM hf.metric_totals "
+        "SELECT model_id, model_version, sum(n) FROM hf_store.metric_window FINAL "
         "WHERE metric = 'inference.latency' GROUP BY model_id, model_version"
     )
     try:

@@ -9,6 +9,7 @@ import typer
 from holdfast import garbage
 from holdfast.cli_base import Dir, Json, known_errors
 from holdfast.cli_letters import dead_letters
+from holdfast.folder import keep_private
 from holdfast.output import give
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ def root() -> None:
 
 def main() -> None:
     """Run a command; exit 0 ok, 1 failed, 2 usage or configuration."""
+    keep_private()
     garbage.seldom()
     app()
 

@@ -5,6 +5,7 @@ Every field is also an option of the commands that use it; an option wins over t
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Final, Literal
 
@@ -51,6 +52,13 @@ class Settings(BaseSettings):
         default="",
         pattern=r"^([A-Za-z0-9_.-]*|\{cluster\})$",
         description="name of the ClickHouse cluster at store_url: replicated, sharded tables",
+    )
+    batch_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="64 hex digits, the same for all doors of a topic: digests batch ids",
+    )
+    batch_key_since_ms: int = Field(
+        default=0, ge=0, description="uploads made before it are digested without batch_key"
     )
     gitops_url: str = Field(
         default="", description="the GitOps repository: path, file, https or ssh"
@@ -180,6 +188,14 @@ class Settings(BaseSettings):
             verb = "takes none" if is_set else "needs one"
             raise ValueError(f"{protocol} {verb} (HOLDFAST_KAFKA_SECURITY)")
         return given
+
+    @field_validator("batch_key")
+    @classmethod
+    def _hex(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+            raise ValueError("64 hex digits, as `openssl rand -hex 32` gives them")
+        return value
 
     @field_validator("kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
     @classmethod

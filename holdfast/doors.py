@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from holdfast.config import Settings
-from holdfast.folder import Folder
+from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
+from ingest.batch_key import NO_KEY, BatchKey, load_or_make, next_hour
 from ingest.ports import Log
 from ingest.receive import Receiver, ReceiveSettings
 from ingest.serve import ServeSettings
@@ -16,16 +17,30 @@ from wire.errors import PermanentError
 
 
 def make_receiver(
-    settings: Settings, log: Log, desired: DesiredWatch, now_ms: Callable[[], int]
+    settings: Settings,
+    log: Log,
+    desired: DesiredWatch,
+    now_ms: Callable[[], int],
+    *,
+    batch_key: BatchKey = NO_KEY,
 ) -> Receiver:
-    """The one path of uploads."""
+    """The one path of uploads. Doors of one topic share the secret that they are told, or none."""
+    told = settings.batch_key.get_secret_value()
+    if told:
+        batch_key = BatchKey(bytes.fromhex(told), settings.batch_key_since_ms)
     return Receiver(
         log=log,
         desired=desired,
         now_ms=now_ms,
         rng=np.random.default_rng(),
-        settings=ReceiveSettings(writer=settings.writer),
+        settings=ReceiveSettings(writer=settings.writer, batch_key=batch_key),
     )
+
+
+def own_batch_key(folder: Folder, *, is_log_empty: bool, now_ms: int) -> BatchKey:
+    """A node's own secret; what an earlier version has taken is found again without it."""
+    first_ms = 0 if is_log_empty else next_hour(now_ms)
+    return load_or_make(folder.batch_key, first_ms=first_ms, write=write_private)
 
 
 def claim_writer(folder: Folder, writer: str) -> None:

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from wire.errors import PermanentError
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -74,9 +76,18 @@ class Folder:
         """Held by the node that lives here."""
         return self.root / "node.lock"
 
+    @property
+    def batch_key(self) -> Path:
+        """The secret under which batch ids are digested."""
+        return self.root / "batch-key.json"
+
     def create(self) -> None:
-        """Make the folder, readable by its owner alone."""
+        """Make the folder, readable by its owner alone; one that was open to others is closed.
+
+        Raises PermanentError ``folder_open``: others may read it, and it is not ours to close.
+        """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close(self.root)
         for part in (self.signing, self.gitops, self.dedup, self.store):
             part.mkdir(mode=0o700, exist_ok=True)
 
@@ -87,6 +98,27 @@ class Folder:
             write_private(self.passwords, json.dumps(made))
         found: dict[str, str] = json.loads(self.passwords.read_text())
         return found
+
+
+def keep_private() -> None:
+    """What this process and its children make is readable by its owner alone."""
+    os.umask(0o077)
+
+
+def _close(root: Path) -> None:
+    """Nobody else gets past a folder of mode 0700, whatever the modes of the files in it."""
+    mode = root.stat().st_mode
+    if not mode & 0o077:
+        return
+    try:
+        root.chmod(mode & 0o700)
+    except PermissionError as error:
+        if mode & 0o007:
+            raise PermanentError(
+                "folder_open",
+                f"{root} can be read by others, and belongs to another user",
+                accepted=f"chmod o-rwx {root}, by its owner",
+            ) from error
 
 
 def write_private(path: Path, text: str) -> None:

@@ -54,12 +54,13 @@ def open_writer(settings: Settings, folder: Folder, now_ms: int) -> "Writer":
     from store.client import connect
     from store.migrate import migrate
     from store.pace import Pace
+    from store.released import Released
     from store.writer import Writer
 
     pace = Pace()
     client = connect(store_settings(settings, folder), on_retry=pace.failed)
     migrate(client, now_ms=now_ms, app_version=VERSION, cluster=settings.store_cluster)
-    return Writer(client, pace)
+    return Writer(client, pace, Released(client))
 
 
 def store_settings(settings: Settings, folder: Folder, *, role: str = "writer") -> "StoreSettings":

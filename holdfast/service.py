@@ -20,9 +20,9 @@ from actions.messages import Notice
 from holdfast.attempt_watch import tell_attempts
 from holdfast.clock import wrong_by
 from holdfast.config import Settings, load
-from holdfast.doors import make_receiver, serve_settings
+from holdfast.doors import make_receiver, own_batch_key, serve_settings
 from holdfast.farewell import leave, wait_for
-from holdfast.folder import Folder, write_private
+from holdfast.folder import Folder, keep_private, write_private
 from holdfast.gitops import DesiredWatch
 from holdfast.kept_state import kept, newest
 from holdfast.observe import start_logging
@@ -76,7 +76,10 @@ class Service:
             check=clocks_check(lambda: pinned_clocks(self._parts.log)),
         )
 
-        self._receiver = make_receiver(settings, self._parts.log, self._watch, self._now_ms)
+        log = self._parts.log
+        is_empty = not any(log.end(p) for p in range(log.partitions))
+        key = own_batch_key(self._folder, is_log_empty=is_empty, now_ms=self._now_ms())
+        self._receiver = make_receiver(settings, log, self._watch, self._now_ms, batch_key=key)
         self._registered = RegistrationWatch(self._report)
 
     async def run(self) -> int:
@@ -235,6 +238,7 @@ class Service:
 
 def main() -> int:
     """Run a service with the settings of the environment."""
+    keep_private()
     import uvloop
 
     start_logging()

@@ -35,7 +35,7 @@ def run_up(
     tell("starting store and service …")
     try:
         said = node.start()
-        password = Folder(node.settings.dir).store_passwords()["analyst"]
+        passwords = Folder(node.settings.dir).passwords
         give(
             {"ready": True, **said, "analyst_user": "analyst"},
             as_json=as_json,
@@ -45,7 +45,7 @@ def run_up(
                     f"gRPC         {settings.host}:{said['grpc_port']}",
                     f"health       http://{settings.host}:{said['http_port']}/readyz",
                     f"ClickHouse   http://127.0.0.1:{said['store_port']}  user analyst",
-                    f"password     {password}",
+                    f"password     of analyst, in {passwords}",
                     f"config key   {said['release_config_key']}",
                     "stop with Ctrl-C",
                 ]

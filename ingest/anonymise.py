@@ -2,17 +2,17 @@
 
 Nothing is copied through: what is not named here does not reach the log. Event times become
 minutes, enrolment times cohorts, and contexts are those that the vocabulary rebuilt. A batch id
-should be random, but its 16 bytes are the sender's to choose: what is kept is a digest of them,
-behind the hour in which the upload was made.
+should be random, but its 16 bytes are the sender's to choose: what is kept is a digest of them
+under a secret, behind the hour in which the upload was made.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.batch_key import NO_KEY, BatchKey
 from ingest.checks import Checked
 from ingest.ports import LogEntry
 from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT, UploadGroup
@@ -30,7 +30,9 @@ def partition_of(batch_ids: bytes, partitions: int) -> NDArray[np.int64]:
     return (np.frombuffer(batch_ids, "<u4")[::4] % partitions).astype(np.int64)
 
 
-def kept_batch_ids(batch_ids: Sequence[bytes], created_ms: NDArray[np.int64]) -> NDArray[np.void]:
+def kept_batch_ids(
+    batch_ids: Sequence[bytes], created_ms: NDArray[np.int64], key: BatchKey = NO_KEY
+) -> NDArray[np.void]:
     """What the log keeps of batch ids, shape ``(U,)`` of 16 bytes: equal for equal uploads.
 
     Its hour, then a digest with nothing to read. A retry keeps both, so it has the same bytes; and
@@ -40,8 +42,12 @@ def kept_batch_ids(batch_ids: Sequence[bytes], created_ms: NDArray[np.int64]) ->
     hours = (created_ms // HOUR_MS).astype(">u2")  # `wire.segment.batch_hour`
     kept[:, :BATCH_HOUR_BYTES] = hours.view(np.uint8).reshape(-1, BATCH_HOUR_BYTES)
     size = BATCH_ID.itemsize - BATCH_HOUR_BYTES
-    digests = b"".join([blake2b(i, digest_size=size).digest() for i in batch_ids])
-    kept[:, BATCH_HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
+    keyed = created_ms >= key.since_ms
+    for chosen, under in ((keyed, key), (~keyed, NO_KEY)):
+        of = np.flatnonzero(chosen)
+        if len(of):
+            digests = under.digests([batch_ids[i] for i in of.tolist()], size)
+            kept[of, BATCH_HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
     return kept.reshape(-1).view(BATCH_ID)
 
 
@@ -54,9 +60,10 @@ def entries(
     arrived_ms: int,
     writer: str,
     cohort_ms: int,
+    batch_key: BatchKey = NO_KEY,
 ) -> list[LogEntry]:
     """One log record per partition that accepted uploads fall to; `tallies` are per partition."""
-    maker = _Segments(group, checked, cohort_ms)
+    maker = _Segments(group, checked, cohort_ms, batch_key)
     kept = np.flatnonzero(checked.upload_kept)
     made = []
     for p in np.unique(partition[kept]).tolist():
@@ -70,10 +77,10 @@ def entries(
 class _Segments:
     """What all partitions of one group share."""
 
-    def __init__(self, group: UploadGroup, checked: Checked, cohort_ms: int) -> None:
+    def __init__(self, group: UploadGroup, checked: Checked, cohort_ms: int, key: BatchKey) -> None:
         self._group = group
         self._checked = checked
-        self._batch_ids = kept_batch_ids(group.batch_ids, group.created_ms)
+        self._batch_ids = kept_batch_ids(group.batch_ids, group.created_ms, key)
         self._row_kept = (checked.reason == 0) & checked.upload_kept[checked.row_upload]
         accepted = checked.row_upload[self._row_kept]
         self._n = np.bincount(accepted, minlength=len(group.n)).astype(np.int32)

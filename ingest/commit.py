@@ -8,6 +8,7 @@ import numpy as np
 
 from ingest.account import account
 from ingest.anonymise import entries, partition_of
+from ingest.batch_key import NO_KEY, BatchKey
 from ingest.checks import check
 from ingest.ports import DesiredSource, Log, LogEntry
 from ingest.receipt import Outcome, UploadRefused
@@ -45,8 +46,15 @@ class Committer:
     """Writes groups to the log. Keeps what the log does not hold yet: pending tallies."""
 
     def __init__(
-        self, *, log: Log, desired: DesiredSource, now_ms: Callable[[], int], writer: str
+        self,
+        *,
+        log: Log,
+        desired: DesiredSource,
+        now_ms: Callable[[], int],
+        writer: str,
+        batch_key: BatchKey = NO_KEY,
     ) -> None:
+        self._batch_key = batch_key
         self.totals: Tallies = {}
         self.groups = 0
         self.appends_failed = 0
@@ -132,6 +140,7 @@ class Committer:
             arrived_ms=arrived_ms,
             writer=self._writer,
             cohort_ms=vocabulary.policy.cohort_ms,
+            batch_key=self._batch_key,
         )
         return Judged(_in_order(decoded, made.outcomes), written, waiting, counted)
 

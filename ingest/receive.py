@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from ingest.admission import Admission
+from ingest.batch_key import NO_KEY, BatchKey
 from ingest.commit import Committer, Sent
 from ingest.ports import DesiredSource, Log
 from ingest.receipt import Outcome
@@ -33,6 +34,7 @@ class ReceiveSettings:
     """Limits at the door. `writer` names this ingest worker in the log."""
 
     writer: str = "ingest-0"
+    batch_key: BatchKey = NO_KEY
     waiting_bytes_max: int = 64 * 1024 * 1024
     waiting_uploads_max: int = 4096
     group_uploads_max: int = 512
@@ -54,7 +56,13 @@ class Receiver:
         self.admission = Admission(settings.waiting_bytes_max, settings.waiting_uploads_max, rng)
         self.desired = desired
         self.now_ms = now_ms
-        self.committer = Committer(log=log, desired=desired, now_ms=now_ms, writer=settings.writer)
+        self.committer = Committer(
+            log=log,
+            desired=desired,
+            now_ms=now_ms,
+            writer=settings.writer,
+            batch_key=settings.batch_key,
+        )
         self._settings = settings
         self._group_bytes = settings.group_bytes_per_partition * log.partitions
         self._waiting: deque[tuple[Sent, Answer]] = deque()

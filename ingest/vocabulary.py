@@ -24,7 +24,11 @@ from wire.errors import PermanentError
 from wire.known import versions_of
 
 OS_MAJOR_MAX: Final = 999
-EPSILON_MAX: Final = 100.0
+EPSILONS: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+"""What a phone may say it randomised with; any number at all could say who it is."""
+
+_OS_RANGES: Final = {"android": range(5, 25), "ios": range(9, 40)}
+_FLOAT32_ERROR: Final = 1e-5
 _CACHED_MAX: Final = 16_384
 _ENUMS: Final = (
     ("platform", PLATFORMS),
@@ -98,8 +102,8 @@ class Vocabulary:
         for name, members in _ENUMS:
             _registered(name, getattr(c, name), members[1:], code=f"unknown_{name}")
         _within("os_major", c.os_major, OS_MAJOR_MAX)
-        _within("epsilon", c.epsilon, EPSILON_MAX)
-        epsilon = round(float(c.epsilon), 2)
+        epsilon = _listed_epsilon(c.epsilon)
+        c = replace(c, os_major=_coarse_os(c.platform, c.os_major))
         rollout = release.rollout if release is not None else None
         classes = release.class_groups if release is not None else 0
         is_strange = rollout is None or c.rollout_id != rollout.rollout_id
@@ -138,3 +142,21 @@ def _within(name: str, value: float, most: float) -> None:
             field=f"context.{name}",
             accepted=f"0 to {most:g}",
         )
+
+
+def _listed_epsilon(epsilon: float) -> float:
+    """The listed epsilon that this is, up to the rounding of a float32."""
+    rounded = round(float(epsilon), 2) if math.isfinite(epsilon) else -1.0
+    if rounded not in EPSILONS or abs(rounded - epsilon) > _FLOAT32_ERROR:
+        raise PermanentError(
+            "epsilon_out_of_bounds",
+            "context.epsilon is none of the listed values",
+            field="context.epsilon",
+            accepted=", ".join(f"{e:g}" for e in EPSILONS),
+        )
+    return rounded
+
+
+def _coarse_os(platform: str, os_major: int) -> int:
+    """A version that phones of the platform have, else 0: rare numbers would tell them apart."""
+    return os_major if os_major in _OS_RANGES.get(platform, ()) else 0

@@ -25,6 +25,7 @@ _TABLE: Final = re.compile(
     re.DOTALL,
 )
 _CLEANUP: Final = re.compile(r"ALTER TABLE \w+\.\w+ MODIFY SETTING cleanup_delay_period = ")
+_COLUMN: Final = re.compile(r"ALTER TABLE (\w+\.\w+) (ADD COLUMN IF NOT EXISTS .*)", re.DOTALL)
 _COPY: Final = re.compile(r"INSERT INTO \w+\.\w+\n")
 _KEY: Final = re.compile(r"^ORDER BY (\([^)]*\)|\w+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^COMMENT '[^']*'", re.MULTILINE)
@@ -45,6 +46,9 @@ def on_cluster(statement: str, cluster: str) -> list[str]:
             return [match.group(0) + where + statement[match.end() :]]
     if _CLEANUP.match(statement):
         return []
+    if match := _COLUMN.fullmatch(statement):
+        table, change = match.groups()
+        return [f"ALTER TABLE {each}{where} {change}" for each in (f"{table}_local", table)]
     if _COPY.match(statement):
         return [f"{statement}\nSETTINGS insert_distributed_sync = 1"]
     match = _TABLE.fullmatch(statement)
@@ -54,7 +58,7 @@ def on_cluster(statement: str, cluster: str) -> list[str]:
         raise PermanentError(
             "ddl_not_clustered",
             f"no cluster form of: {statement.splitlines()[0]}",
-            accepted="CREATE DATABASE, CREATE OR REPLACE VIEW, CREATE TABLE ... ReplacingMergeTree",
+            accepted="CREATE DATABASE, VIEW, TABLE ... ReplacingMergeTree, ADD COLUMN",
         )
     table = f"{match['database']}.{match['name']}"
     if match["name"] == "schema_migrations":

@@ -113,6 +113,7 @@ def _exit_with_parent() -> None:
 
 def main(arguments: list[str]) -> int:
     """Open, listen, serve."""
+    os.umask(0o077)  # what the engine writes is readable by its owner alone
     parser = argparse.ArgumentParser(prog="store.endpoint", description="chDB over ClickHouse HTTP")
     parser.add_argument("--path", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)

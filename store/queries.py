@@ -1,4 +1,6 @@
-"""The questions that the commands ask, by name. All read `hf`, so any credential does."""
+"""The questions that the commands ask, by name. `events_stored` needs the writer's credential: it
+counts what is stored, where views count what may be shown. The others read `hf`, any may.
+"""
 
 import json
 from collections.abc import Mapping
@@ -62,7 +64,7 @@ def mass_balance(store: Reads) -> dict[str, int]:
 
 def events_stored(store: Reads, *, metric: str = "inference.latency") -> int:
     """Observations of a metric in the store, each counted once."""
-    sql = "SELECT sum(n) FROM hf.metric_totals WHERE metric = {metric:String}"
+    sql = "SELECT sum(n) FROM hf_store.metric_window FINAL WHERE metric = {metric:String}"
     return int(str(store.table(sql, {"metric": metric}).rows[0][0]))
 
 

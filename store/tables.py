@@ -19,6 +19,7 @@ _SERIES: Final = {
     "device_tier": "LowCardinality(String)",
     "region": "LowCardinality(String)",
 }
+_RELEASE: Final = ("app_id", "model_id", "model_version", "rollout_id", "arm")
 _TIME: Final = "DateTime64(3, 'UTC')"
 
 TABLES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -30,10 +31,25 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "event_bucket_ms": "UInt32",
         **_SERIES,
         "metric": "LowCardinality(String)",
+        "uploads": "UInt64",
         "n": "UInt64",
         "sum": "Float64",
         "min": "Float64",
         "max": "Float64",
+        "buckets": "Array(UInt16)",
+        "counts": "Array(UInt32)",
+    },
+    # what analysts may see of a log window: each row rests on UPLOADS_MIN uploads or more
+    "metric_shown": {
+        "window_start": _TIME,
+        "window_ms": "UInt32",  # 0: what was too small by itself, of a whole log hour
+        "event_bucket": _TIME,
+        "event_bucket_ms": "UInt32",
+        **{name: _SERIES[name] for name in _RELEASE},
+        "metric": "LowCardinality(String)",
+        "uploads": "UInt64",
+        "n": "UInt64",
+        "sum": "Float64",
         "buckets": "Array(UInt16)",
         "counts": "Array(UInt32)",
     },
@@ -124,6 +140,18 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "platform",
         "device_tier",
         "region",
+    ),
+    "metric_shown": (
+        "app_id",
+        "model_id",
+        "metric",
+        "model_version",
+        "window_start",
+        "window_ms",
+        "event_bucket",
+        "event_bucket_ms",
+        "rollout_id",
+        "arm",
     ),
     "verdict": ("app_id", "model_id", "kind", "window_start", "verdict_id"),
     "action": ("incident_id", "action", "verdict_id"),

@@ -58,6 +58,13 @@ Column = Sequence[object] | NDArray[np.generic] | RaggedLike | CodedLike
 Rows = Mapping[str, Mapping[str, Column]]
 
 
+class Releases(Protocol):
+    """Told which windows are stored; `store.released.Released` is one."""
+
+    def stored(self, starts_ms: Iterable[int]) -> None:
+        """Windows of these starts are stored, and all before them."""
+
+
 class ArrowSink(Protocol):
     """Takes Arrow rows; `store.client.Client` is one."""
 
@@ -81,9 +88,13 @@ class Writer:
     """Writes the tables of `store.tables` in the database hf_store.
 
     `pace` says how many inserts may be under way. Threads come with the first need of them.
+    `releases` is told of each window once it is durable, before `write_many` answers.
     """
 
-    def __init__(self, sink: ArrowSink, pace: Pace | None = None) -> None:
+    def __init__(
+        self, sink: ArrowSink, pace: Pace | None = None, releases: Releases | None = None
+    ) -> None:
+        self._releases = releases
         self._sink = sink
         self._pace = pace or Pace()
         self._threads: ThreadPoolExecutor | None = None
@@ -106,6 +117,8 @@ class Writer:
             self._sink.insert_arrow(*inserts[0])
         elif inserts:
             self._insert_all(inserts)
+        if self._releases is not None:
+            self._releases.stored(_starts(windows))
         return sum(table.num_rows for _, table in inserts)
 
     def _insert_all(self, inserts: Iterable[tuple[str, pa.Table]]) -> None:
@@ -136,6 +149,13 @@ class Writer:
             else:
                 self._pace.succeeded()
         return rest
+
+
+def _starts(windows: Sequence[Rows]) -> set[int]:
+    columns = (
+        np.asarray(w["metric_window"]["window_start"]) for w in windows if "metric_window" in w
+    )
+    return {int(start) for column in columns for start in np.unique(column)}
 
 
 def joined(windows: Sequence[Rows]) -> list[tuple[str, pa.Table]]:

@@ -13,6 +13,7 @@ from streams.partial import Closed, WindowPartial, merge_partials
 from streams.refused_control import refused_verdict
 from streams.rollout_watch import RolloutWatch, start_watch
 from streams.rows import Columns, metric_rows, quality_rows, verdict_rows
+from streams.shown import shown_rows
 from streams.trial import misfits
 from wire.desired import Desired, Release, from_json, sha256, to_json
 
@@ -84,6 +85,7 @@ class Decider:
         verdicts = self._take_controls(past, window)
         rows: dict[str, Columns] = {
             "metric_window": metric_rows(window),
+            "metric_shown": shown_rows(window),
             "ingest_window": _concatenated([quality_rows(parts[p], p) for p in sorted(parts)]),
         }
         if self.desired is not None:

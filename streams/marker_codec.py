@@ -18,7 +18,7 @@ from streams.partial import Closed, Cohort, CostDay, Quality, UseHour, WindowPar
 from streams.series import Series, UnitSeries
 from wire.errors import PermanentError
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised with every change of the shape: decide must not misread another version's markers."""
 
 _LEVEL: Final = 1  # histograms shrink to a third; higher levels cost more CPU than they save

@@ -54,6 +54,7 @@ class OpenWindow:
         self._cost_series: dict[CostSeries, int] = {}
         self._pending: list[dict[str, Column]] = []
         self._pending_rows = 0
+        self._uploads = 0
         self._cells: list[Cells] = []
         self._units: dict[int, list[tuple[NDArray[np.int32], Column]]] = {}
         self._enrolled: Counter[Cohort] = Counter()
@@ -79,7 +80,8 @@ class OpenWindow:
             rows = {name: column[keep] for name, column in rows.items()}
             upload_of_row = upload_of_row[keep]
         if kept:
-            self._add_rows(rows, of_upload[upload_of_row], segment.arrived_ms // MINUTE_MS)
+            arrived = segment.arrived_ms // MINUTE_MS
+            self._add_rows(rows, of_upload[upload_of_row], upload_of_row, arrived)
             self._add_bets(rows, uploads, of_upload, upload_of_row)
         self._add_enrolled(uploads, of_upload, duplicate)
         self._add_unit_days(segment, of_upload, duplicate)
@@ -122,15 +124,26 @@ class OpenWindow:
         return found
 
     def _add_rows(
-        self, rows: Mapping[str, Column], of_row: NDArray[np.int32], arrived_minute: int
+        self,
+        rows: Mapping[str, Column],
+        of_row: NDArray[np.int32],
+        upload_of_row: NDArray[np.int64],
+        arrived_minute: int,
     ) -> None:
         minute = rows["event_minute"].astype(np.int64)
         late = arrived_minute - minute > LATE_MINUTES
         # an event bucket in cells: start minute times two, plus one if it is an hour
         bucket = np.where(late, minute // 60 * 120 + 1, minute * 2)
         self._pending.append(
-            {**rows, "series": of_row[:, 0], "cost": of_row[:, 2], "bucket": bucket}
+            {
+                **rows,
+                "series": of_row[:, 0],
+                "cost": of_row[:, 2],
+                "bucket": bucket,
+                "upload": upload_of_row + self._uploads,
+            }
         )
+        self._uploads += int(upload_of_row[-1]) + 1
         self._pending_rows += len(minute)
 
     def _add_bets(
@@ -231,6 +244,7 @@ class OpenWindow:
                 joined("bucket"),
                 {m: _present(columns[c]) for m, c in enumerate(METRIC_COLUMNS) if c in columns},
                 METRIC_SHAPES,
+                joined("upload"),
             )
         )
         if len(self._cells) > 8:  # noqa: PLR2004  # merge now and then, so memory follows the cells

@@ -47,6 +47,7 @@ def metric_rows(window: WindowPartial) -> Columns:
         "event_bucket": minute * MINUTE_MS,
         "event_bucket_ms": np.where(cells.event_bucket & 1, HOUR_MS, MINUTE_MS).astype(np.uint32),
         "metric": Coded(cells.metric, list(METRIC_NAMES)),
+        "uploads": cells.uploads.astype(np.uint64),
         "n": cells.n.astype(np.uint64),
         "sum": cells.total / scale[cells.metric],
         "min": cells.low.astype(np.float64),

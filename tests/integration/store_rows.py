@@ -26,6 +26,7 @@ def metric_rows(
     arm: str = "control",
     window_start: int = START_MS,
     regions: list[str] | None = None,
+    uploads: list[int] | None = None,
 ) -> dict[str, Column]:
     """One row per list of samples, in windows one after the other, all of one event minute."""
     rows = len(samples)
@@ -49,6 +50,7 @@ def metric_rows(
         "device_tier": ["mid"] * rows,
         "region": regions or ["de"] * rows,
         "metric": [metric] * rows,
+        "uploads": uploads or [len(x) for x in samples],
         "n": [len(x) for x in samples],
         "sum": [float(x.astype(np.float64).sum()) for x in samples],
         "min": [float(x.min()) for x in samples],
@@ -74,3 +76,8 @@ def rows_of(table: str, **changed: Column) -> dict[str, Column]:
         for name, kind in TABLES[table].items()
     }
     return blank | changed
+
+
+def shown_rows(rows: dict[str, Column]) -> dict[str, Column]:
+    """The rows of `metric_rows` as `metric_shown` has them, if each is large enough by itself."""
+    return {name: rows[name] for name in TABLES["metric_shown"]}

@@ -28,9 +28,9 @@ PARTITIONS = 2
 SECONDS = 60
 POISON_SHARE = 0.05
 VIEWS = (
-    "SELECT * FROM hf.metric_minute ORDER BY ALL",
-    "SELECT * FROM hf.metric_totals ORDER BY ALL",
-    "SELECT * FROM hf.release_health ORDER BY ALL",
+    "SELECT event_bucket, event_bucket_ms, app_id, model_id, model_version, rollout_id, step, arm, "
+    "platform, device_tier, region, metric, sum(m.uploads), sum(m.n), sum(m.sum), "
+    "sumMap(buckets, counts) FROM hf_store.metric_window AS m FINAL GROUP BY ALL ORDER BY ALL",
     "SELECT * FROM hf.cost_daily ORDER BY ALL",
 )
 
@@ -66,8 +66,8 @@ class Node:
         self.settle()
 
     def views(self) -> list[Table]:
-        analyst = self.store.analyst()
-        return [analyst.rows(view) for view in VIEWS]
+        store = self.store.writer()
+        return [store.rows(view) for view in VIEWS]
 
     def balance(self) -> dict[str, int]:
         rows = self.store.writer().rows(

@@ -12,10 +12,12 @@ from store.client import Client
 from store.tables import TABLES
 from store.writer import Writer
 from tests.integration.store_fixtures import StoreEndpoint
-from tests.integration.store_rows import START_MS, metric_rows, rows_of
+from tests.integration.store_rows import START_MS, metric_rows, rows_of, shown_rows
 from wire.errors import PermanentError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "store" / "hf_columns.json"
+
+NEAR = {value: pytest.approx(value, rel=0.03) for value in (100, 150)}
 
 
 @pytest.fixture
@@ -78,30 +80,28 @@ def test_quantiles_are_within_3_percent_of_the_samples_own(
     ]
     model = f"quantiles-{seed}"
 
-    writer.write({"metric_window": metric_rows(samples, model=model)})
+    writer.write({"metric_shown": shown_rows(metric_rows(samples, model=model))})
 
     row = analyst.rows(
-        "SELECT n, mean, min, max, p50, p95, p99 FROM hf.metric_minute WHERE model_id = {m:String}",
+        "SELECT n, mean, p50, p95, p99 FROM hf.metric_minute WHERE model_id = {m:String}",
         {"m": model},
     )
     everything = np.concatenate(samples)
     expected = [
         len(everything),
         everything.mean(dtype=np.float64),
-        everything.min(),
-        everything.max(),
         *np.quantile(everything, [0.5, 0.95, 0.99]),
     ]
     assert len(row) == 1
     found = [_number(value) for value in row[0]]
-    assert found[:4] == pytest.approx(expected[:4], rel=1e-6)
-    assert found[4:] == pytest.approx(expected[4:], rel=0.03)
+    assert found[:2] == pytest.approx(expected[:2], rel=1e-6)
+    assert found[2:] == pytest.approx(expected[2:], rel=0.03)
 
 
 def test_zeros_have_quantiles_of_zero(writer: Writer, analyst: Client) -> None:
-    zeros = metric_rows([np.zeros(50, np.float32)], model="zeros", metric="network.sent")
+    zeros = metric_rows([np.zeros(1000, np.float32)], model="zeros", metric="network.sent")
 
-    writer.write({"metric_window": zeros})
+    writer.write({"metric_shown": shown_rows(zeros)})
 
     rows = analyst.rows("SELECT p50, p99, mean FROM hf.metric_minute WHERE model_id = 'zeros'")
     assert list(rows) == [(0.0, 0.0, 0.0)]
@@ -119,7 +119,7 @@ def test_the_same_rows_written_twice_count_once(writer: Writer, analyst: Client)
     )
 
     for _ in range(2):
-        assert writer.write({"metric_window": rows, "ingest_window": ingest}) == 4
+        assert writer.write({"metric_shown": shown_rows(rows), "ingest_window": ingest}) == 4
 
     minute = "SELECT n, mean FROM hf.metric_minute WHERE model_id = 'twice'"
     assert list(analyst.rows(minute)) == [(30, pytest.approx(19 / 3))]
@@ -131,8 +131,8 @@ def test_the_same_rows_written_twice_count_once(writer: Writer, analyst: Client)
 
 def test_release_health_has_one_row_per_release_and_arm(writer: Writer, analyst: Client) -> None:
     for arm, version, latency, errors in (
-        ("control", "1.0", 100.0, [0] * 9 + [3]),
-        ("candidate", "1.1", 150.0, [0] * 15 + [2] * 15),
+        ("control", "1.0", 100.0, [0] * 180 + [1] * 20),
+        ("candidate", "1.1", 150.0, [0] * 300 + [1] * 300),
     ):
         n = len(errors)
         for metric, values in (
@@ -145,8 +145,8 @@ def test_release_health_has_one_row_per_release_and_arm(writer: Writer, analyst:
             sample = [values.astype(np.float32)]
             writer.write(
                 {
-                    "metric_window": metric_rows(
-                        sample, model="health", metric=metric, version=version, arm=arm
+                    "metric_shown": shown_rows(
+                        metric_rows(sample, model="health", metric=metric, version=version, arm=arm)
                     )
                 }
             )
@@ -157,15 +157,15 @@ def test_release_health_has_one_row_per_release_and_arm(writer: Writer, analyst:
         "WHERE model_id = 'health' ORDER BY model_version"
     )
     assert list(rows) == [
-        ("control", "1.0", 10, 0.25, 100.0, 100.0, 20.0, 0.1, 400.0),
-        ("candidate", "1.1", 30, 0.75, 150.0, 150.0, 20.0, 0.5, 400.0),
+        ("control", "1.0", 200, 0.25, NEAR[100], NEAR[100], 20.0, 0.1, 400.0),
+        ("candidate", "1.1", 600, 0.75, NEAR[150], NEAR[150], 20.0, 0.5, 400.0),
     ]
 
 
 def test_what_was_not_reported_is_null_in_release_health(writer: Writer, analyst: Client) -> None:
     only = metric_rows([np.ones(4, np.float32)], model="sparse", metric="inference.energy")
 
-    writer.write({"metric_window": only})
+    writer.write({"metric_shown": shown_rows(only)})
 
     rows = analyst.rows(
         "SELECT events, latency_p50_ms, energy_mean_mj, error_share, data_mean_bytes "
@@ -177,7 +177,8 @@ def test_what_was_not_reported_is_null_in_release_health(writer: Writer, analyst
 def test_class_shares_add_up_to_one(writer: Writer, analyst: Client) -> None:
     classes = [np.array([1, 1, 1, 7], np.float32), np.array([0, 7, 9, 9], np.float32)]
 
-    writer.write({"metric_window": metric_rows(classes, model="cls", metric="prediction.class")})
+    stored = metric_rows(classes, model="cls", metric="prediction.class")
+    writer.write({"metric_shown": shown_rows(stored)})
 
     rows = analyst.rows(
         "SELECT class, n, class_share FROM hf.class_share WHERE model_id = 'cls' ORDER BY class"
@@ -309,10 +310,11 @@ def test_the_mass_balance_shows_what_is_missing(writer: Writer, analyst: Client)
     assert list(analyst.rows(reasons)) == [(7,)]
 
 
-def test_stored_events_are_counted_by_metric(writer: Writer, analyst: Client) -> None:
-    before = queries.events_stored(analyst, metric="memory.peak")
+def test_stored_events_are_counted_by_metric(store_endpoint: StoreEndpoint, writer: Writer) -> None:
+    client = store_endpoint.writer()
+    before = queries.events_stored(client, metric="memory.peak")
 
     rows = metric_rows([np.ones(12, np.float32)], model="counted", metric="memory.peak")
     writer.write({"metric_window": rows})
 
-    assert queries.events_stored(analyst, metric="memory.peak") - before == 12
+    assert queries.events_stored(client, metric="memory.peak") - before == 12
