@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.vocabulary import OTHER, Admitted, Vocabulary
+from ingest.vocabulary import EPSILONS, OTHER, Admitted, Vocabulary
 from tests.fakes.ingest_world import APP, desired
 from wire.context import Context
 from wire.errors import PermanentError
@@ -103,3 +104,27 @@ def test_a_rollout_that_does_not_stand_is_counted_as_that() -> None:
     assert isinstance(found, Admitted)
     assert found.blanked
     assert found.folded == ("region",)
+
+
+@given(
+    st.floats(0, 100, width=32), st.integers(0, 999), st.sampled_from(["android", "ios", "other"])
+)
+def test_numbers_of_a_context_carry_few_bits(epsilon: float, os_major: int, platform: str) -> None:
+    said = replace(GOOD, epsilon=epsilon, os_major=os_major, platform=platform)
+
+    found = Vocabulary(desired()).check(said)
+
+    if isinstance(found, PermanentError):
+        assert found.code == "epsilon_out_of_bounds"
+        return
+    assert found.context.epsilon in EPSILONS
+    assert found.context.os_major == 0 or platform != "other"
+    assert found.context.os_major < 40
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_every_listed_epsilon_is_taken_as_a_phone_sends_it(epsilon: float) -> None:
+    found = Vocabulary(desired()).check(replace(GOOD, epsilon=float(np.float32(epsilon))))
+
+    assert not isinstance(found, PermanentError)
+    assert found.context.epsilon == epsilon
