@@ -1,5 +1,7 @@
 """What may be shown of a window: counted by uploads that the test knows one by one."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ Sent = list[tuple[int, list[tuple[int, int, bool]]]]
 def window_of(sent: Sent) -> WindowPartial:
     rows = [(s, i, *row) for i, (s, each) in enumerate(sent) for row in each]
     key, upload, minute, code, present = (np.array(column) for column in zip(*rows, strict=True))
-    columns = {
+    columns: dict[int, Any] = {
         CLASS: (code.astype(np.uint32), present.astype(bool)),
         LATENCY: (np.ones(len(key), np.float32), None),
     }
