@@ -39,6 +39,12 @@ class Settings(BaseSettings):
     grpc_port: int = Field(
         default=8081, ge=0, le=65535, description="uploads over gRPC; 0 = any free port"
     )
+    health_host: str = Field(
+        default="127.0.0.1", description="address that health and metrics listen on"
+    )
+    health_port: int = Field(
+        default=0, ge=0, le=65535, description="health, metrics and OpenAPI; 0 = any free port"
+    )
     store_host: str = Field(
         default="127.0.0.1", description="address that the own store listens on"
     )

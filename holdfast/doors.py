@@ -68,5 +68,7 @@ def serve_settings(settings: Settings) -> ServeSettings:
         host=settings.host,
         http_port=settings.http_port,
         grpc_port=settings.grpc_port,
+        health_host=settings.health_host,
+        health_port=settings.health_port,
         tick_s=settings.tick_s,
     )

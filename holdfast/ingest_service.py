@@ -146,6 +146,7 @@ class IngestService:
             "pid": os.getpid(),
             "http_port": ports.http,
             "grpc_port": ports.grpc,
+            "health_port": ports.health,
             "writer": self._settings.writer,
             "release_config_key": self._releases.signer.public_key,
         }

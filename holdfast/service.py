@@ -120,6 +120,7 @@ class Service:
             "pid": os.getpid(),
             "http_port": ports.http,
             "grpc_port": ports.grpc,
+            "health_port": ports.health,
             "store_port": self._settings.store_port,
             "release_config_key": self._parts.releases.signer.public_key,
         }

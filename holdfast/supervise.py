@@ -51,7 +51,7 @@ class Node:
         check_folder(folder, partitions=self.settings.partitions)
         fixed = {
             name: getattr(self.settings, name) or _free_port()
-            for name in ("http_port", "grpc_port", "store_port")
+            for name in ("http_port", "grpc_port", "health_port", "store_port")
         }
         # ports stay the same over restarts, so that phones and analysts find the node again
         self.settings = self.settings.model_copy(update={**fixed, "dir": folder.root.resolve()})

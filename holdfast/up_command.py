@@ -10,6 +10,7 @@ from holdfast.folder import Folder
 from holdfast.output import give, tell
 from holdfast.outside import repository_of
 from holdfast.supervise import Node
+from ingest.listen import joined, local
 from wire.errors import PermanentError, TransientError
 
 _ASK_S = 10.0
@@ -36,14 +37,17 @@ def run_up(
     try:
         said = node.start()
         passwords = Folder(node.settings.dir).passwords
+        http = joined(settings.host, int(str(said["http_port"])))
+        grpc = joined(settings.host, int(str(said["grpc_port"])))
+        health = joined(local(settings.health_host), int(str(said["health_port"])))
         give(
             {"ready": True, **said, "analyst_user": "analyst"},
             as_json=as_json,
             text="\n".join(
                 [
-                    f"uploads      http://{settings.host}:{said['http_port']}/v1/telemetry",
-                    f"gRPC         {settings.host}:{said['grpc_port']}",
-                    f"health       http://{settings.host}:{said['http_port']}/readyz",
+                    f"uploads      http://{http}/v1/telemetry",
+                    f"gRPC         {grpc}",
+                    f"health       http://{health}/readyz",
                     f"ClickHouse   http://127.0.0.1:{said['store_port']}  user analyst",
                     f"password     of analyst, in {passwords}",
                     f"config key   {said['release_config_key']}",

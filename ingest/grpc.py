@@ -10,6 +10,7 @@ a receipt with `accepted_rows` 0 and the reason in `refused`, and the stream goe
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -21,6 +22,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, decompress
+from ingest.listen import grpc_addresses, unusable
 from ingest.ports import Keys
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
@@ -32,24 +34,43 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _SERVICE: Final = "holdfast.v1.Telemetry"
 _IDENTITY_AND_GZIP: Final = 0b101  # bit per algorithm: none, deflate, gzip
 _STREAM_AHEAD: Final = 64
+_SETTING: Final = "HOLDFAST_GRPC_PORT"
 
 
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
-    """Caps of one message, and of one connection."""
+    """Caps of one message, of one connection, of all connections, and of one app. In seconds.
+
+    A message is read only after its key, so unread ones never lie here. `reading_max` bounds the
+    messages of one app that are half read: others wait their turn, unread.
+    """
 
     body: BodyLimits = field(default_factory=BodyLimits)
-    streams_max: int = 256
+    streams_max: int = 100
+    connections_max: int = 1000
+    metadata_bytes_max: int = 8 * 1024
+    handshake_s: float = 10.0
+    message_s: float = 15.0  # for one message to come whole
+    idle_s: float = 60.0  # of a connection without calls, and between a stream's messages
+    age_s: float = 900.0
+    age_grace_s: float = 30.0
+    reading_max: int = 32
+    streams_of_app_max: int = 64
 
 
 async def start_grpc(
-    receiver: Receiver, keys: Keys, address: str, limits: GrpcLimits
+    receiver: Receiver, keys: Keys, host: str, port: int, limits: GrpcLimits
 ) -> tuple[grpc.aio.Server, int]:
-    """A started server and its port."""
+    """A started server and its port. Raises PermanentError ``address_unusable``."""
     service = _Service(receiver, keys, limits)
     server = grpc.aio.server(options=_options(limits))
     server.add_generic_rpc_handlers((service.handlers(),))
-    port = server.add_insecure_port(address)
+    for address in grpc_addresses(host, port):
+        try:
+            # the second address of a name takes the port that the first one got
+            port = server.add_insecure_port(address.rpartition(":")[0] + f":{port}")
+        except RuntimeError as error:
+            raise unusable(host, port, "in use, or no address of ours", _SETTING) from error
     await server.start()
     return server, port
 
@@ -60,20 +81,25 @@ class _Service:
         self._keys = keys
         self._limits = limits
         self._unfolding = asyncio.Semaphore(1)  # one large body unfolds at a time
+        self._turns: dict[str, asyncio.Semaphore] = {}  # by app: only known keys come so far
+        self._streams: Counter[str] = Counter()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
             _SERVICE,
             {
-                "Upload": grpc.unary_unary_rpc_method_handler(self.upload),
+                # one message, but taken from a stream: the key is looked at before it is read
+                "Upload": grpc.stream_unary_rpc_method_handler(self.upload),
                 "UploadStream": grpc.stream_stream_rpc_method_handler(self.upload_stream),
             },
         )
 
-    async def upload(self, message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def upload(
+        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+    ) -> bytes:
         try:
             app_id = self._app_of(context)
-            outcome = await self._receive(message, app_id)
+            outcome = await self._receive(await self._message(messages, app_id), app_id)
         except (PermanentError, TransientError) as error:
             await _abort(context, error)
         if isinstance(outcome, UploadRefused):
@@ -85,31 +111,60 @@ class _Service:
     ) -> AsyncIterator[bytes]:
         try:
             app_id = self._app_of(context)
-        except PermanentError as error:
+            if self._streams[app_id] >= self._limits.streams_of_app_max:
+                raise self._receiver.admission.come_back("overloaded", "too many streams")
+        except (PermanentError, TransientError) as error:
             await _abort(context, error)
+        self._streams[app_id] += 1
         answers: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue(_STREAM_AHEAD)
-        reading = asyncio.create_task(self._read(messages, app_id, answers))
+        reading = asyncio.create_task(self._read(messages, context, answers))
         try:
             while (answer := await answers.get()) is not None:
                 outcome = await answer
                 if isinstance(outcome, UploadRefused):
                     outcome = refused_as_receipt(outcome)
                 yield to_protobuf(outcome)
-        except TransientError as error:
+            await reading
+        except (PermanentError, TransientError) as error:
             await _abort(context, error)
         finally:
             reading.cancel()
+            self._streams[app_id] -= 1
+
+    async def _message(self, messages: AsyncIterator[bytes], app_id: str) -> bytes:
+        """The only message of a call, in its turn and in time."""
+        turn = self._turns.setdefault(app_id, asyncio.Semaphore(self._limits.reading_max))
+        try:
+            async with asyncio.timeout(self._limits.message_s), turn:
+                return await anext(messages)
+        except StopAsyncIteration as error:
+            raise PermanentError("empty_body", "there is no message", field="body") from error
+        except TimeoutError as error:
+            raise _too_slow(self._limits.message_s) from error
 
     async def _read(
         self,
         messages: AsyncIterator[bytes],
-        app_id: str,
+        context: grpc.aio.ServicerContext,
         answers: asyncio.Queue[asyncio.Task[Outcome] | None],
     ) -> None:
-        """Receive ahead of the answers, so that uploads of one stream share commit groups."""
-        async for message in messages:
-            await answers.put(asyncio.create_task(self._receive_in_stream(message, app_id)))
-        await answers.put(None)
+        """Receive ahead of the answers, so that uploads of one stream share commit groups.
+
+        What ends the stream is raised after the answers that are owed. The key is looked at again
+        for each message: a revoked one ends the stream.
+        """
+        try:
+            while True:
+                async with asyncio.timeout(self._limits.idle_s):
+                    message = await anext(messages)
+                app_id = self._app_of(context)
+                await answers.put(asyncio.create_task(self._receive_in_stream(message, app_id)))
+        except StopAsyncIteration:
+            pass
+        except TimeoutError as error:
+            raise _too_slow(self._limits.idle_s) from error
+        finally:
+            await answers.put(None)
 
     async def _receive_in_stream(self, message: bytes, app_id: str) -> Outcome:
         try:
@@ -150,6 +205,15 @@ class _Service:
             raise
 
 
+def _too_slow(seconds: float) -> PermanentError:
+    return PermanentError(
+        "body_too_slow",
+        "the message did not come in time",
+        field="body",
+        accepted=f"within {seconds:g} s",
+    )
+
+
 async def _abort(
     context: grpc.aio.ServicerContext, error: PermanentError | TransientError
 ) -> NoReturn:
@@ -183,8 +247,19 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.per_message_decompression", 0),
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
         ("grpc.max_concurrent_streams", limits.streams_max),
-        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.max_metadata_size", limits.metadata_bytes_max),
+        ("grpc.absolute_max_metadata_size", 2 * limits.metadata_bytes_max),
+        ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000)),
+        ("grpc.max_connection_idle_ms", int(limits.idle_s * 1000)),
+        ("grpc.max_connection_age_ms", int(limits.age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(limits.age_grace_s * 1000)),
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 2),
+        # no larger window than what is being read needs: unread bytes stay with their sender
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 16 * 1024),
     ]

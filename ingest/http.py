@@ -5,13 +5,12 @@ itself, so it is answered before the framework is asked.
 """
 
 import fastapi
+import msgspec
 from fastapi import Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from ingest.explain import Explainer, Report
 from ingest.http_answer import problem_headers, problem_of, send_problem, send_receipt
 from ingest.http_body import ClientGoneError, Receive, RequestReader, Scope, Send
-from ingest.metrics import IngestCollector
 from ingest.openapi import describe_upload
 from ingest.receipt import UploadRefused
 from ingest.receive import Receiver
@@ -30,6 +29,7 @@ class HttpIngest:
         self._receiver = receiver
         self._reader = reader
         self._rest = make_rest(receiver, reader, releases)
+        self.openapi = msgspec.json.encode(self._rest.openapi())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == UPLOAD_PATH:
@@ -60,8 +60,10 @@ class HttpIngest:
 def make_rest(
     receiver: Receiver, reader: RequestReader, releases: ReleaseConfigs
 ) -> fastapi.FastAPI:
-    """Health, metrics, release configs, validation and OpenAPI."""
-    app = fastapi.FastAPI(title="Holdfast ingest", version="1", docs_url=None, redoc_url=None)
+    """Health, release configs and validation; `ingest.health` serves what is not for phones."""
+    app = fastapi.FastAPI(
+        title="Holdfast ingest", version="1", docs_url=None, redoc_url=None, openapi_url=None
+    )
     describe_upload(app, UPLOAD_PATH)
     _add_problems(app)
     _add_health(app, receiver)
@@ -79,9 +81,6 @@ def make_rest(
 
 
 def _add_health(app: fastapi.FastAPI, receiver: Receiver) -> None:
-    registry = CollectorRegistry()
-    registry.register(IngestCollector(receiver))
-
     @app.get("/livez", summary="Is the process alive?")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
@@ -91,10 +90,6 @@ def _add_health(app: fastapi.FastAPI, receiver: Receiver) -> None:
         reason = receiver.why_not_ready()
         response.status_code = 503 if reason else 200
         return {"status": reason or "ready"}
-
-    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def metrics() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_releases(app: fastapi.FastAPI, receiver: Receiver, releases: ReleaseConfigs) -> None:

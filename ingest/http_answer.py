@@ -63,9 +63,11 @@ def problem_answer(error: PermanentError | TransientError) -> Answer:
     return Answer(status_of(error).http, headers, body)
 
 
-def problem_bytes(error: PermanentError | TransientError) -> bytes:
-    """The same as HTTP/1.1."""
+def problem_bytes(error: PermanentError | TransientError, *, closes: bool = False) -> bytes:
+    """The same as HTTP/1.1; `closes`: it is the last answer of its connection."""
     answer = problem_answer(error)
+    if closes:
+        answer.headers.append((b"connection", b"close"))
     head = b"".join(b"%b: %b\r\n" % header for header in answer.headers)
     return b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body)
 

@@ -1,6 +1,6 @@
 """Reading a request on the raw ASGI path: headers, key, body within caps and a deadline.
 
-No header but the four named here is looked at, and none is kept. The client's address is not read.
+No header but the four named here is looked at, and none is kept.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _LARGE_BYTES: Final = 64 * 1024
-"""Above it a body is admitted by its size while it is read, and unfolded outside the loop."""
+"""A body of less comes whole and is unfolded at once."""
 _BEARER: Final = b"bearer "
 
 
@@ -35,10 +35,21 @@ _EXPIRED: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """Caps of one request. `body_deadline_s` is absolute, from headers to the last byte."""
+    """Caps of one request. `body_deadline_s` is absolute, from headers to the last byte; half of
+    it is grace for a bad network, and then a body must have come at `body_bytes_s_min` so far.
+    """
 
     body: BodyLimits = field(default_factory=BodyLimits)
     body_deadline_s: float = 15.0
+    body_bytes_s_min: float = 500.0
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A body that is being read: since which sweep, and how much of it has come."""
+
+    began: int
+    size: int = 0
 
 
 MEANT: Final = frozenset(
@@ -99,7 +110,7 @@ class RequestReader:
         self._admission = admission
         self._limits = limits
         self._unfolding = asyncio.Semaphore(1)  # one large body unfolds at a time
-        self._reading: dict[asyncio.Task[object], int] = {}
+        self._reading: dict[asyncio.Task[object], _Reading] = {}
         self._sweeps = 0
 
     async def upload(self, scope: Scope, receive: Receive) -> Sent:
@@ -120,7 +131,7 @@ class RequestReader:
         app_id = self._keys.app_of(headers.token)
         encoding = upload_encoding(headers.content_type)
         check_wire_size(headers.length, self._limits.body)
-        body = await self._in_time(receive, headers.length)
+        body = await self._in_time(receive, app_id)
         if headers.encoding in ("", "identity"):
             return Sent(encoding, body, app_id)
         if len(body) < SMALL_FOLDED_BYTES:
@@ -139,29 +150,35 @@ class RequestReader:
         """End reads that take too long, for ever. One sweep for all: a timer each would cost more
         than the rest of a small request.
         """
+        sweep_s = self._limits.body_deadline_s / _SWEEPS
         while True:
-            await asyncio.sleep(self._limits.body_deadline_s / _SWEEPS)
+            await asyncio.sleep(sweep_s)
             self._sweeps += 1
-            for task, began in list(self._reading.items()):
-                if began != _EXPIRED and self._sweeps - began > _SWEEPS:
-                    self._reading[task] = _EXPIRED
+            for task, reading in list(self._reading.items()):
+                sweeps = self._sweeps - reading.began
+                is_late = sweeps > _SWEEPS
+                wanted = self._limits.body_bytes_s_min * sweep_s * sweeps
+                is_slow = sweeps > _SWEEPS // 2 and reading.size < wanted
+                if reading.began != _EXPIRED and (is_late or is_slow):
+                    reading.began = _EXPIRED
                     task.cancel()
 
-    async def _in_time(self, receive: Receive, length: int) -> bytes:
+    async def _in_time(self, receive: Receive, app_id: str) -> bytes:
         task = asyncio.current_task()
         assert task is not None, "a request runs in a task"  # noqa: S101
-        self._reading[task] = self._sweeps
+        reading = self._reading[task] = _Reading(self._sweeps)
         try:
-            return await self._body(receive, length)
+            return await self._body(receive, app_id, reading)
         except asyncio.CancelledError as error:
-            if self._reading[task] != _EXPIRED:
+            if reading.began != _EXPIRED:
                 raise
             task.uncancel()
             raise PermanentError(
                 "body_too_slow",
                 "the body did not come in time",
                 field="body",
-                accepted=f"within {self._limits.body_deadline_s:g} s",
+                accepted=f"within {self._limits.body_deadline_s:g} s, "
+                f"at {self._limits.body_bytes_s_min:g} bytes/s or more",
             ) from error
         finally:
             del self._reading[task]
@@ -177,25 +194,24 @@ class RequestReader:
         encoding = upload_encoding(headers.content_type)
         return Sent(encoding, decompress(body, headers.encoding, self._limits.body), app_id)
 
-    async def _body(self, receive: Receive, length: int) -> bytes:
+    async def _body(self, receive: Receive, app_id: str, reading: _Reading) -> bytes:
         message = await receive()
         if not message.get("more_body", False) and message["type"] == "http.request":
             body: bytes = message["body"]
             check_wire_size(len(body), self._limits.body)
             return body
-        held = max(length, _LARGE_BYTES)
-        self._admission.take(held)
+        pieces: list[bytes] = []
         try:
-            pieces: list[bytes] = []
-            size = 0
             while True:
                 if message["type"] != "http.request":
                     raise ClientGoneError
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                check_wire_size(size, self._limits.body)
+                piece = message.get("body", b"")
+                self._admission.take_part(len(piece), app_id)
+                reading.size += len(piece)
+                pieces.append(piece)
+                check_wire_size(reading.size, self._limits.body)
                 if not message.get("more_body", False):
                     return b"".join(pieces)
                 message = await receive()
         finally:
-            self._admission.give_back(held)
+            self._admission.give_part_back(reading.size, app_id)

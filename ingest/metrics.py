@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ingest.connections import Connections
 from ingest.receive import Receiver
 
 
 class IngestCollector(Collector):
     """Nothing is counted twice on the upload path: these are the tallies and the door's state."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, connections: Connections) -> None:
         self._receiver = receiver
+        self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
         received = CounterMetricFamily("holdfast_ingest_received", "What came in.", labels=["what"])
@@ -34,16 +36,19 @@ class IngestCollector(Collector):
         yield from self._door()
 
     def _door(self) -> Iterator[Metric]:
-        receiver = self._receiver
+        receiver, connections = self._receiver, self._connections
         admission, committer = receiver.admission, receiver.committer
         for counter, text, count in (
             ("overload_refused", "Uploads told to come back.", admission.refused_count),
             ("groups_committed", "Commit groups written.", committer.groups),
             ("appends_failed", "Appends that the log refused.", committer.appends_failed),
+            ("connections_evicted", "Connections closed for others.", connections.evicted_count),
+            ("connections_expired", "Connections closed as slow.", connections.expired_count),
         ):
             yield CounterMetricFamily(f"holdfast_ingest_{counter}", text, value=count)
         for gauge, text, value in (
             ("uploads_in_flight", "Uploads admitted and not yet answered.", admission.in_flight),
-            ("bytes_in_flight", "Their bytes.", admission.in_flight_bytes),
+            ("bytes_in_flight", "Bytes that came and wait.", admission.in_flight_bytes),
+            ("connections", "Open connections over HTTP.", connections.count),
         ):
             yield GaugeMetricFamily(f"holdfast_ingest_{gauge}", text, value=value)

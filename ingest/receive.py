@@ -82,7 +82,7 @@ class Receiver:
         """The same, for callers without a task. Raises TransientError if it cannot wait here."""
         if self._stopping:
             raise self.admission.come_back("draining", "the server is going away")
-        self.admission.take(len(sent.body))
+        self.admission.take(len(sent.body), sent.app_id)
         self._waiting.append((sent, answer))
         self._arrival.set()
 
@@ -107,7 +107,7 @@ class Receiver:
     def totals(self) -> Tallies:
         """Everything counted since the start, by the names of `ingest.tallies`."""
         totals = dict(self.committer.totals)
-        merge(totals, self._early)
+        merge(totals, dict(self._early))  # other threads ask too
         return totals
 
     async def run(self) -> None:
@@ -159,7 +159,7 @@ class Receiver:
         self, group: list[tuple[Sent, Answer]], outcomes: list[Outcome] | TransientError
     ) -> None:
         for i, (sent, answer) in enumerate(group):
-            self.admission.give_back(len(sent.body))
+            self.admission.give_back(len(sent.body), sent.app_id)
             try:
                 if isinstance(outcomes, TransientError):
                     answer(self.admission.come_back(outcomes.code, outcomes.detail))

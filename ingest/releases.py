@@ -34,10 +34,12 @@ class ReleaseConfigs:
 
     def of(self, app_id: str, desired: Desired, now_ms: int) -> ReleaseConfig:
         """The config of one app. Raises PermanentError ``app_unknown``."""
-        apps = sorted({release.app_id for release in desired.releases})
-        if app_id not in apps:
+        if all(release.app_id != app_id for release in desired.releases):
             raise PermanentError(
-                "app_unknown", "no release names this app", field="app_id", accepted=", ".join(apps)
+                "app_unknown",
+                "no release names this app",
+                field="app_id",
+                accepted="the id of an app that has releases",  # which ones is not for everybody
             )
         models = models_of(app_id, desired, now_ms)
         serial = hashlib.sha256(_canonical([app_id, models])).hexdigest()[:_SERIAL_HEX]

@@ -4,43 +4,52 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 import uvicorn
+from prometheus_client import CollectorRegistry, generate_latest
 
+from ingest.connections import ConnectionLimits, Connections
 from ingest.grpc import GrpcLimits, start_grpc
+from ingest.health import Health, HealthServer, Pulse
 from ingest.http import HttpIngest
 from ingest.http_body import RequestLimits, RequestReader
+from ingest.listen import listeners
+from ingest.metrics import IngestCollector
 from ingest.ports import Keys
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.shortcut import UploadProtocol
 
 _log = logging.getLogger("holdfast.ingest")
-_KEEP_ALIVE_S: Final = 60
+_BEAT_S: Final = 0.25
+_DESCRIPTORS: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
     """Where to listen (port 0: any free one), and how long a farewell may take.
 
-    Uvicorn has no deadline for headers: put a proxy with one in front of an open network. The
-    deadline for bodies is held here. `unready_s` is the time between "unready" and the closed
+    `unready_s` is the time between "unready" and the closed
     door, in which a load balancer turns away; with twice `drain_s` it stays under 10 s.
     """
 
     host: str = "127.0.0.1"
     http_port: int = 8080
     grpc_port: int = 8081
+    health_host: str = "127.0.0.1"
+    health_port: int = 0
     request: RequestLimits = field(default_factory=RequestLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
     unready_s: float = 0.5
     drain_s: float = 4.0
-    connections_max: int = 2000
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     tick_s: float = 1.0  # between the ticks that let log time go on without uploads
 
 
@@ -50,6 +59,7 @@ class Ports:
 
     http: int
     grpc: int
+    health: int
 
 
 class _EmbeddedServer(uvicorn.Server):
@@ -73,42 +83,99 @@ async def serve(
 
     `ready` is called once, with the ports. A failure of the committer ends the service.
     """
+    _allow_descriptors()
     reader = RequestReader(keys, receiver.admission, settings.request)
-    listener = socket.create_server((settings.host, settings.http_port), backlog=2048)
+    connections = Connections(settings.connections, asyncio.get_running_loop().time)
     app = HttpIngest(receiver, reader, releases)
-    protocol = partial(UploadProtocol, receiver=receiver, reader=reader)
+    protocol = partial(UploadProtocol, receiver=receiver, reader=reader, connections=connections)
     http = _EmbeddedServer(_uvicorn_config(app, protocol, settings))
-    grpc_server, grpc_port = await start_grpc(
-        receiver, keys, f"{settings.host}:{settings.grpc_port}", settings.grpc
-    )
-    committing = asyncio.create_task(receiver.run(), name="ingest-commit")
-    serving = asyncio.create_task(http.serve(sockets=[listener]), name="ingest-http")
-    sweeping = asyncio.create_task(reader.keep_deadlines(), name="ingest-deadlines")
-    ticking = asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick")
-    try:
-        while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
-            await asyncio.sleep(0.01)
-        if not serving.done():
-            _spare_the_collector()
-            ready(Ports(listener.getsockname()[1], grpc_port))
-        await _first_of(stop, committing, serving)
-    finally:
-        receiver.announce_drain()
-        if stop.is_set():
-            await asyncio.sleep(settings.unready_s)
-        http.should_exit = True
-        await asyncio.gather(grpc_server.stop(settings.drain_s), serving, return_exceptions=True)
-        ticking.cancel()
-        sweeping.cancel()
-        receiver.stop()
+    health = _health(receiver, connections, app)
+    with contextlib.ExitStack() as opened:
+        open_health = listeners(
+            settings.health_host, settings.health_port, setting="HOLDFAST_HEALTH_PORT"
+        )
+        for listener in open_health:
+            answering = HealthServer(listener, health)
+            answering.start()
+            opened.callback(answering.close)
+        open_http = listeners(settings.host, settings.http_port, setting="HOLDFAST_HTTP_PORT")
+        for listener in open_http:
+            opened.enter_context(listener)
+        grpc_server, grpc_port = await start_grpc(
+            receiver, keys, settings.host, settings.grpc_port, settings.grpc
+        )
+        ports = Ports(_port(open_http), grpc_port, _port(open_health))
+        chores = [
+            asyncio.create_task(reader.keep_deadlines(), name="ingest-deadlines"),
+            asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick"),
+            asyncio.create_task(_look_after(connections), name="ingest-connections"),
+            asyncio.create_task(_beat(health.pulse), name="ingest-pulse"),
+        ]
+        committing = asyncio.create_task(receiver.run(), name="ingest-commit")
+        serving = asyncio.create_task(http.serve(sockets=open_http), name="ingest-http")
         try:
-            await asyncio.wait_for(committing, settings.drain_s)
-        except TimeoutError:  # the log does not answer: what waits got no receipt and comes again
-            _log.warning("drain_cut_short")
-            for connection in list(http.server_state.connections):
-                connection.transport.abort()
-            await asyncio.sleep(0)  # their ends are told in the loop's next turn
-        listener.close()
+            while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
+                await asyncio.sleep(0.01)
+            if not serving.done():
+                _spare_the_collector()
+                ready(ports)
+            await _first_of(stop, committing, serving)
+        finally:
+            receiver.announce_drain()
+            if stop.is_set():
+                await asyncio.sleep(settings.unready_s)
+            http.should_exit = True
+            farewells = (grpc_server.stop(settings.drain_s), serving)
+            await asyncio.gather(*farewells, return_exceptions=True)
+            for chore in chores:
+                chore.cancel()
+            await _drain(receiver, committing, http, settings.drain_s)
+
+
+async def _drain(
+    receiver: Receiver, committing: asyncio.Task[None], http: _EmbeddedServer, drain_s: float
+) -> None:
+    receiver.stop()
+    try:
+        await asyncio.wait_for(committing, drain_s)
+    except TimeoutError:  # the log does not answer: what waits got no receipt and comes again
+        _log.warning("drain_cut_short")
+        for connection in list(http.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # their ends are told in the loop's next turn
+
+
+def _health(receiver: Receiver, connections: Connections, app: HttpIngest) -> Health:
+    registry = CollectorRegistry()
+    registry.register(IngestCollector(receiver, connections))
+    pulse = Pulse(time.monotonic)
+    pulse.beat()
+    return Health(pulse, receiver.why_not_ready, partial(generate_latest, registry), app.openapi)
+
+
+def _port(opened: list[socket.socket]) -> int:
+    port: int = opened[0].getsockname()[1]
+    return port
+
+
+def _allow_descriptors() -> None:
+    """Let connections have descriptors: the usual soft limit of 1024 is less than their budget."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _look_after(connections: Connections) -> None:
+    while True:
+        await asyncio.sleep(connections.limits.sweep_s)
+        connections.sweep()
+
+
+async def _beat(pulse: Pulse) -> None:
+    while True:
+        pulse.beat()
+        await asyncio.sleep(_BEAT_S)
 
 
 def _spare_the_collector() -> None:
@@ -147,7 +214,5 @@ def _uvicorn_config(
         server_header=False,
         date_header=False,
         proxy_headers=False,  # nobody asks who the client is
-        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.drain_s),
-        limit_concurrency=settings.connections_max,
     )

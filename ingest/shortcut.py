@@ -9,8 +9,8 @@ through uvicorn and the ASGI app, with the same bytes.
 import re
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
+from ingest.budgeted import BudgetedProtocol
+from ingest.connections import NEVER, Rank
 from ingest.http_answer import problem_bytes, receipt_bytes
 from ingest.http_body import MEANT, Headers, RequestReader
 from ingest.receipt import Outcome, Receipt, UploadRefused
@@ -49,41 +49,28 @@ def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
     return (found, body) if found.length == len(body) else None
 
 
-class UploadProtocol(HttpToolsProtocol):
-    """Give it to uvicorn as ``http=``, with its receiver and reader bound."""
+class UploadProtocol(BudgetedProtocol):
+    """Give it to uvicorn as ``http=``, with its parts bound."""
 
-    def __init__(self, *, receiver: Receiver, reader: RequestReader, **uvicorns: Any) -> None:  # noqa: ANN401  # passed on
-        super().__init__(**uvicorns)
+    def __init__(self, *, receiver: Receiver, reader: RequestReader, **others: Any) -> None:  # noqa: ANN401  # passed on
+        super().__init__(admission=receiver.admission, **others)
         self._receiver = receiver
         self._reader = reader
         self._is_answering = False
         self._encoding = Encoding.PROTOBUF  # of the upload that is under way
-        self._answered_s = 0.0
-        self._is_between = True  # the parser has seen whole requests only
-        self._later = b""
         self._closes = False
+        self._showed_key = False
 
     def data_received(self, data: bytes) -> None:
         """Take the short way if nothing else is under way on this connection."""
-        if self._is_answering:
-            self._later += data  # pipelined: in its turn
-            self.flow.pause_reading()  # and no more than that: it lies outside admission
-            return
         if self._is_idle():
             plain = plain_request(data)
             if plain is not None and self._take(*plain):
                 return
         super().data_received(data)
 
-    def on_message_begin(self) -> None:
-        """The parser is inside a request, also if its end has not been read yet."""
-        self._is_between = False
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        """The parser stands between requests again."""
-        self._is_between = True
-        super().on_message_complete()
+    def is_owed(self) -> bool:
+        return self._is_answering or super().is_owed()
 
     def shutdown(self) -> None:
         """Close, or close after the answer that is owed."""
@@ -93,12 +80,12 @@ class UploadProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _is_idle(self) -> bool:
-        is_full = self.limit_concurrency is not None and (
-            len(self.connections) >= self.limit_concurrency
+        return (
+            self._is_between
+            and not (self._is_answering or self._head_bytes or self._held)
+            and not (self._is_last or self._lingers)
+            and not super().is_owed()
         )
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first ordinary request
-        is_answered = cycle is None or cycle.response_complete
-        return self._is_between and is_answered and not is_full
 
     def _take(self, headers: Headers, body: bytes) -> bool:
         """Offer the upload; False if the ordinary way must have it."""
@@ -106,6 +93,7 @@ class UploadProtocol(HttpToolsProtocol):
             return False
         try:
             sent = self._reader.whole(headers, body)
+            self._showed_key = True
             self._encoding = sent.encoding
             self._receiver.offer(sent, self._answer)
         except PermanentError as error:
@@ -115,6 +103,8 @@ class UploadProtocol(HttpToolsProtocol):
             self._write(problem_bytes(error))
         else:
             self._is_answering = True
+            self.deadline_s = NEVER
+            self._connections.rank(self, Rank.OWED)
         return True
 
     def _answer(self, outcome: Outcome | TransientError) -> None:
@@ -130,26 +120,10 @@ class UploadProtocol(HttpToolsProtocol):
             return  # nobody is there; the rows count all the same
         self.transport.write(answer)
         if self._closes:
-            self.transport.close()
+            self.finish()
             return
         self.server_state.total_requests += 1
-        self._answered_s = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._look_for_idleness_in(self.timeout_keep_alive)
-        if self._later:
-            data, self._later = self._later, b""
-            self.flow.resume_reading()
-            self.data_received(data)
+        self.answered()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close if nothing was asked for so long; one timer, not one an answer."""
-        idle_s = 0.0 if self._is_answering else self.loop.time() - self._answered_s
-        if idle_s < self.timeout_keep_alive:
-            self._look_for_idleness_in(self.timeout_keep_alive - idle_s)
-        else:
-            super().timeout_keep_alive_handler()
-
-    def _look_for_idleness_in(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
+    def _resting_rank(self) -> Rank:
+        return Rank.KNOWN if self._showed_key else Rank.FRESH

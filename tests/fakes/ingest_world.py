@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,11 +159,13 @@ class Running:
 
     http: str
     grpc: str
+    health: str
     key: str
     keys: KeyFile
     receiver: Receiver
     declared: Declared
-    stop: Callable[[], None]
+    stop: Callable[[], object]
+    call_soon: Callable[[Callable[[], None]], object]  # in the event loop
 
 
 def receiver_of(log: Log, declared: Declared, settings: ReceiveSettings | None) -> Receiver:
@@ -218,16 +221,15 @@ def running(
         raise failed[0]
     ports, loop, stop = made[0]
     host = "127.0.0.1"
-    http, grpc = f"http://{host}:{ports.http}", f"{host}:{ports.grpc}"
+    http, health = (f"http://{host}:{port}" for port in (ports.http, ports.health))
+    grpc = f"{host}:{ports.grpc}"
+    ask_to_stop = partial(loop.call_soon_threadsafe, stop.set)
     try:
-
-        def ask_to_stop() -> None:
-            loop.call_soon_threadsafe(stop.set)
-
-        yield Running(http, grpc, key, keys, receiver, declared, ask_to_stop)
+        soon = loop.call_soon_threadsafe
+        yield Running(http, grpc, health, key, keys, receiver, declared, ask_to_stop, soon)
     finally:
         if thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
+            ask_to_stop()
         thread.join(20)
     assert not thread.is_alive()
     if failed:

@@ -1,8 +1,11 @@
 """Ingest over gRPC, with a real grpc.aio server on loopback and stock clients."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -240,3 +243,97 @@ def test_the_message_cap_can_be_set(tmp_path: Path) -> None:
         call(server, upload(50))
 
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("path", [UPLOAD, STREAM])
+@pytest.mark.parametrize("key", ["", "hfk_00000000_" + "x" * 43])
+def test_the_key_is_judged_before_a_message_is_read(server: Running, path: str, key: str) -> None:
+    """The client never sends one, so a server that waited for it would not answer."""
+    never = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        never.wait(60)
+        yield from ()
+
+    with grpc.insecure_channel(server.grpc) as channel:
+        calls = channel.stream_stream(path)(nothing(), metadata=metadata(server, key), timeout=20)
+        try:
+            with pytest.raises(grpc.RpcError) as refused:
+                next(calls)
+        finally:
+            never.set()
+
+    assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_revoked_key_ends_an_open_stream(tmp_path: Path) -> None:
+    sent = [upload(1), upload(2)]
+    is_revoked = threading.Event()
+    with running(tmp_path, MemoryLog()) as server, grpc.insecure_channel(server.grpc) as channel:
+
+        def bodies() -> Iterator[bytes]:
+            yield sent[0].SerializeToString()
+            is_revoked.wait(20)
+            yield sent[1].SerializeToString()
+
+        receipts = channel.stream_stream(
+            STREAM, response_deserializer=telemetry_pb2.Receipt.FromString
+        )(bodies(), metadata=metadata(server, None), timeout=20)
+        assert next(receipts).accepted_rows == 1
+        server.keys.revoke(server.keys.listed()[0].key_id)
+        is_revoked.set()
+        with pytest.raises(grpc.RpcError) as refused:
+            next(receipts)
+
+    assert refusal(refused.value)[:2] == (grpc.StatusCode.UNAUTHENTICATED, "key_unknown")
+
+
+@pytest.mark.parametrize("path", [UPLOAD, STREAM])
+def test_a_message_that_does_not_come_ends_the_call(tmp_path: Path, path: str) -> None:
+    settings = ServeSettings(
+        http_port=0, grpc_port=0, unready_s=0.0, grpc=GrpcLimits(message_s=0.1, idle_s=0.1)
+    )
+    never = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        never.wait(60)
+        yield from ()
+
+    with (
+        running(tmp_path, MemoryLog(), settings=settings) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        calls = channel.stream_stream(path)(nothing(), metadata=metadata(server, None), timeout=20)
+        try:
+            with pytest.raises(grpc.RpcError) as refused:
+                next(calls)
+        finally:
+            never.set()
+
+    assert refusal(refused.value)[1] == "body_too_slow"
+
+
+def test_metadata_without_end_is_refused(server: Running) -> None:
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(UPLOAD)(
+            b"", metadata=[*metadata(server, None), ("x-a", "a" * 40_000)], timeout=20
+        )
+
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_connections_without_a_call_do_not_pile_up(tmp_path: Path) -> None:
+    limits = GrpcLimits(connections_max=5, handshake_s=0.2)
+    settings = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0, grpc=limits)
+    with running(tmp_path, MemoryLog(), settings=settings) as server, ExitStack() as opened:
+        host, _, port = server.grpc.partition(":")
+        silent = [
+            opened.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            for _ in range(10)
+        ]
+        for one in silent:
+            with contextlib.suppress(ConnectionError):
+                while one.recv(4096):
+                    pass
+
+        assert call(server, upload(1)).accepted_rows == 1

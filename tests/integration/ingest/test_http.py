@@ -123,8 +123,8 @@ def test_a_rotated_key_overlaps_and_a_revoked_one_stops(server: Running) -> None
 
 
 def test_openapi_names_the_upload_path_and_the_metrics_count(server: Running) -> None:
-    document = CLIENT.get(server.http + "/openapi.json").json()
-    metrics = CLIENT.get(server.http + "/metrics").text
+    document = CLIENT.get(server.health + "/openapi.json").json()
+    metrics = CLIENT.get(server.health + "/metrics").text
 
     assert {"/v1/telemetry", "/v1/telemetry:validate", "/v1/releases/{app_id}"} <= set(
         document["paths"]

@@ -45,7 +45,7 @@ def test_no_planted_identifier_reaches_the_log_or_the_metrics(
             post(server, json_upload(note=text), content_type="application/json", **headers)
         control = upload(1)
         post(server, control)
-        seen = CLIENT.get(server.http + "/metrics").content
+        seen = CLIENT.get(server.health + "/metrics").content
     log.close()
 
     stored = b"".join(f.read_bytes() for f in (tmp_path / "log").iterdir())

@@ -4,61 +4,24 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.connections import ConnectionLimits
 from ingest.serve import ServeSettings
 from ingest.shortcut import plain_request
 from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import Running, StallingLog, running, upload
 from tests.fakes.node_world import until
-from wire.pb import telemetry_pb2
+from tests.fakes.raw_http import answer, batch_of, connect, request
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("ingest"), MemoryLog(1)) as up:
         yield up
-
-
-def request(server: Running, body: bytes, *more: str, key: str = "", length: int = -1) -> bytes:
-    lines = [
-        "POST /v1/telemetry HTTP/1.1",
-        "Host: holdfast",
-        f"Authorization: Bearer {key or server.key}",
-        "Content-Type: application/x-protobuf",
-        f"Content-Length: {len(body) if length < 0 else length}",
-        *more,
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode() + body
-
-
-def connect(server: Running) -> socket.socket:
-    url = urlsplit(server.http)
-    return socket.create_connection((url.hostname or "", url.port or 0), timeout=10)
-
-
-def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """One response and not a byte more: status and body."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        byte = connection.recv(1)
-        assert byte, "the server hung up"
-        head += byte
-    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-    body = b""
-    while len(body) < length:
-        body += connection.recv(length - len(body))
-    return int(head.split()[1]), body
-
-
-def batch_of(body: bytes) -> bytes:
-    return telemetry_pb2.Receipt.FromString(body).batch_id
 
 
 def test_an_upload_in_pieces_gets_the_answer_of_a_whole_one(server: Running) -> None:
@@ -234,10 +197,12 @@ def test_no_bytes_upset_the_short_way(junk: bytes, body: bytes) -> None:
 
 
 def test_a_connection_is_closed_when_it_idles_and_not_while_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("ingest.serve._KEEP_ALIVE_S", 1)
-    with running(tmp_path, MemoryLog(1)) as up, connect(up) as connection:
+    brief = ServeSettings(
+        http_port=0, grpc_port=0, connections=ConnectionLimits(keep_alive_s=1.0, sweep_s=0.1)
+    )
+    with running(tmp_path, MemoryLog(1), settings=brief) as up, connect(up) as connection:
         began_s = time.monotonic()
         while time.monotonic() - began_s < 2.0:
             connection.sendall(request(up, upload().SerializeToString()))
