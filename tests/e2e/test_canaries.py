@@ -293,7 +293,6 @@ def test_the_same_search_finds_what_is_registered(kept: Kept) -> None:
         "segment telemetry",
         "segment control",
         "sqlite log.sqlite.records",
-        "file node/log.db/log.sqlite-wal",
         "table hf_store.metric_window",
         "table hf.verdicts",
         "git gitops.git",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from store.client import Client
 from wire.errors import PermanentError
+from wire.packed import unpack
 
 ADVERTISING_ID = "38400000-8cf0-11bd-b23e-10b96e40c0de"
 CANARIES = {
@@ -110,7 +111,9 @@ def engine_logs(store: Client) -> Iterator[tuple[str, bytes]]:
 
 
 def databases(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every value of every table of every SQLite file below a folder, pages put together."""
+    """Every value of every table of every SQLite file below a folder, pages put together and
+    packed records unpacked: a search of frames would find nothing, whatever they hold.
+    """
     found = [
         p for p in folder.rglob("*") if p.is_file() and p.read_bytes()[:13] == b"SQLite format"
     ]
@@ -119,5 +122,5 @@ def databases(folder: Path) -> Iterator[tuple[str, bytes]]:
             names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             for (name,) in names:
                 for row in db.execute(f"SELECT * FROM {name}"):  # noqa: S608  # its own names
-                    values = [v if isinstance(v, bytes) else str(v).encode() for v in row]
+                    values = [unpack(v) if isinstance(v, bytes) else str(v).encode() for v in row]
                     yield f"sqlite {path.name}.{name}", b"\n".join(values)

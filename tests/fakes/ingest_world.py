@@ -23,6 +23,7 @@ from ingest.signing import load_or_make
 from streams.log.memory import MemoryLog
 from wire.desired import Desired, Policy, Release, Rollout, Version
 from wire.errors import TransientError
+from wire.packed import unpack
 from wire.pb import telemetry_pb2
 from wire.segment import Segment, decode
 from wire.times import DAY_MS, HOUR_MS
@@ -259,7 +260,7 @@ def bytes_of(log: Log) -> bytes:
     """Every payload, for a search of what must not be there."""
     assert isinstance(log, MemoryLog)
     return b"".join(
-        record.payload
+        unpack(record.payload)
         for partition in range(log.partitions)
         for record in log.read(partition, log.start(partition), bytes_max=1 << 40)
     )

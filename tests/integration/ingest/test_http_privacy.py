@@ -7,6 +7,7 @@ import pytest
 
 from streams.log.memory import MemoryLog
 from streams.log.sqlite import SqliteLog
+from tests.fakes.canaries import databases
 from tests.fakes.ingest_world import bytes_of, clock_ms, kept_id, running, segments, upload
 from tests.fakes.phone_http import CLIENT, json_upload, post
 from wire.pb import telemetry_pb2
@@ -48,7 +49,9 @@ def test_no_planted_identifier_reaches_the_log_or_the_metrics(
         seen = CLIENT.get(server.health + "/metrics").content
     log.close()
 
-    stored = b"".join(f.read_bytes() for f in (tmp_path / "log").iterdir())
+    places = [part for _, part in databases(tmp_path)]  # unpacked
+    places += [f.read_bytes() for f in (tmp_path / "log").iterdir()]
+    stored = b"\n".join(places)
     assert kept_id(control) in stored  # the search finds what is there
     assert b"next-word" in stored
     ours = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]  # the phone

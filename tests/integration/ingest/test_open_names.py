@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from streams.log.memory import MemoryLog
-from tests.fakes.ingest_world import Running, changed, kept_id, segments, upload
+from tests.fakes.ingest_world import Running, bytes_of, changed, kept_id, segments, upload
 from tests.fakes.phone_http import bytes_ids, post
 from tests.integration.ingest.test_grpc import call
 from wire.pb import telemetry_pb2 as pb
@@ -37,7 +37,7 @@ def test_a_name_of_tomorrow_is_taken_as_other_outside_of_the_rollout(
     assert (context.rollout_id, context.arm) == ("", "")
     assert (mine.uploads["enrolled"][at], mine.uploads["enrolled_ms"][at]) == (0, 0)
     assert server.receiver.totals()[counter] == before + 1
-    held = b"".join(r.payload for r in log.read(0, 0, bytes_max=1 << 30))
+    held = bytes_of(log)
     assert STRANGER.encode() not in held
 
 
