@@ -206,24 +206,6 @@ def test_chunks_count_as_they_come_and_whole_uploads_find_room(tmp_path: Path) -
         assert post(server, upload()).status_code == 200
 
 
-def test_one_app_leaves_room_for_another(tmp_path: Path) -> None:
-    log = StallingLog()
-    few = ReceiveSettings(waiting_bytes_max=100_000)
-    with running(tmp_path, log, receive=few) as server:
-        log.gate.clear()
-        other = server.keys.create("camera")
-        with ExitStack() as opened:
-            for _ in range(20):
-                one = opened.enter_context(connect(server))
-                one.sendall(request(server, bytes(10_000), key=other))
-            until(lambda: server.receiver.admission.refused_count >= 1, "a full share")
-            waiting = opened.enter_context(connect(server))
-            waiting.sendall(request(server, upload().SerializeToString()))
-            until(lambda: server.receiver.admission.in_flight_bytes % 10_000 > 0, "the honest one")
-            log.gate.set()
-            assert answer(waiting)[0] == 200
-
-
 def test_a_body_below_the_rate_is_cut_off_before_its_deadline(tmp_path: Path) -> None:
     request_limits = RequestLimits(body_deadline_s=0.4, body_bytes_s_min=1e6)
     settings = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0, request=request_limits)
