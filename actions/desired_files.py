@@ -21,6 +21,7 @@ from actions.manifest_forms import (
     RolloutForm,
     VersionForm,
 )
+from analytics.evidence.spec import BreachRules
 from wire.desired import (
     Desired,
     Gate,
@@ -208,6 +209,11 @@ class _Reading:
                 concurrent_rollbacks_max=gate.concurrent_rollbacks_max,
                 hold_ms=gate.hold_ms,
                 freezes=freezes,
+            ),
+            evidence=BreachRules(
+                form.evidence.breach_units_min,
+                form.evidence.breach_windows_min,
+                form.evidence.factor_max,
             ),
         )
 

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from analytics.evidence.spec import USUAL_RULES
+
 
 class Form(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A mapping of a manifest."""
@@ -69,8 +71,16 @@ class GateForm(Form):
     freezes: tuple[FreezeForm, ...] = ()
 
 
+class EvidenceForm(Form):
+    """``spec.evidence`` of a Policy: what a breach must stand on besides its e-values."""
+
+    breach_units_min: int = USUAL_RULES.units_min
+    breach_windows_min: int = USUAL_RULES.windows_min
+    factor_max: float = USUAL_RULES.factor_max
+
+
 class PolicyForm(Form):
-    """``spec`` of a Policy: nothing has a default."""
+    """``spec`` of a Policy: no threshold of the error rates has a default."""
 
     alpha: float
     alpha_margin: float
@@ -85,6 +95,7 @@ class PolicyForm(Form):
     sdk_versions: tuple[str, ...]
     guardrails: tuple[GuardrailForm, ...]
     gate: GateForm
+    evidence: EvidenceForm = msgspec.field(default_factory=EvidenceForm)
 
 
 class PricesForm(Form):

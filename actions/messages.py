@@ -61,6 +61,7 @@ def alert_message(verdict: Verdict) -> bytes:
         VerdictKind.DRIFT: f"Drift: {a.metric} of {name}",
         VerdictKind.COST: f"Cost: {a.metric} of {name}",
         VerdictKind.RECOVERY: f"Recovered: {name} is back on {verdict.stable_version}",
+        VerdictKind.ENROLMENT: f"Many enrolments: {name} {verdict.candidate_version}",
         VerdictKind.RELEASE: f"No verdict: {name} {verdict.candidate_version}",
     }
     facts = [("What", a.reason or a.metric), ("How bad", effect(a)), ("Windows", str(a.windows))]
@@ -72,7 +73,7 @@ def alert_message(verdict: Verdict) -> bytes:
         facts.append(("How sure", sure))
     if a.strata or a.named_cohorts:
         facts.append(("Where", ", ".join(a.named_cohorts) or strata(a)))
-    if verdict.kind is VerdictKind.RECOVERY:
+    if verdict.kind in (VerdictKind.RECOVERY, VerdictKind.ENROLMENT):
         facts = facts[:1]
     return _message(titles[verdict.kind], facts, [], _context(verdict))
 

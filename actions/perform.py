@@ -99,7 +99,7 @@ class Performer:
                 return _effect(verdict, Action.ROLLBACK, encoded(verdict))
             case VerdictKind.RECOVERY, Outcome.PASS:
                 return _effect(verdict, Action.RECOVERY, encoded(verdict))
-            case ((VerdictKind.DRIFT | VerdictKind.COST), Outcome.BREACH):
+            case ((VerdictKind.DRIFT | VerdictKind.COST | VerdictKind.ENROLMENT), Outcome.BREACH):
                 return self._alert(verdict)
             case VerdictKind.RELEASE, Outcome.INCONCLUSIVE if _assignment_fired(verdict):
                 return self._alert(verdict)

@@ -21,6 +21,7 @@ class VerdictKind(StrEnum):
     DRIFT = "drift"
     COST = "cost"
     RECOVERY = "recovery"
+    ENROLMENT = "enrolment"
 
 
 @dataclass(frozen=True, slots=True)

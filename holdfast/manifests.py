@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from analytics.evidence.spec import USUAL_RULES
 from wire.times import DAY_MS
 
 DIRECTORY: Final = "holdfast"
@@ -87,6 +88,11 @@ spec:
   cohortMs: {clocks.cohort_ms}
   silenceGraceMs: {clocks.silence_grace_ms}
   driftWindowMs: {clocks.drift_window_ms}
+  # A breach stands on this much, whatever its evidence: see docs/threat-model.md.
+  evidence:
+    breachUnitsMin: {USUAL_RULES.units_min}
+    breachWindowsMin: {USUAL_RULES.windows_min}
+    factorMax: {USUAL_RULES.factor_max:g}
   # Only registered names are accepted in uploads.
   regions: [{", ".join(f'"{r}"' for r in regions)}]
   appVersions:

@@ -61,8 +61,8 @@ _GROUP_MAX: Final = 512
 class ReplayPlan:
     """What to replay. `device` has runs of both models; `stratified` keeps vendors apart.
 
-    `says_enrolled`: the scenario that mixes its arms unequally fails the assignment check if the
-    enrolments are sent, and that check ends the betting. Left out, the bets themselves are judged.
+    `enrols_evenly`: the scenario that mixes its arms unequally fails the assignment check by its
+    enrolments, and that check drops its strata. With as many of each arm, the bets are judged.
     """
 
     scenario: str
@@ -70,7 +70,7 @@ class ReplayPlan:
     stratified: bool = True
     device: str = DEVICE
     windows: int = 120
-    says_enrolled: bool = True
+    enrols_evenly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def write(runs: Sequence[Run], plan: ReplayPlan) -> Written:
         rng=np.random.default_rng(plan.seed),
         windows=plan.windows,
         device=plan.device,
-        says_enrolled=plan.says_enrolled,
+        enrols_evenly=plan.enrols_evenly,
     )
     log, clock = MemoryLog(), _Clock(desired_of(GUARDRAILS, stratified=plan.stratified))
     committer = Committer(log=log, desired=clock, now_ms=clock, writer="replay")

@@ -35,7 +35,7 @@ def run_replay(
         seed=seed,
         stratified=stratified,
         device=device or DEVICE,
-        says_enrolled=scenario != UNEQUAL,
+        enrols_evenly=scenario == UNEQUAL,
     )
     tell(f"reading the recorded runs in {folder}")
     runs = read_runs(folder)
@@ -90,8 +90,8 @@ def _text(result: ReplayResult) -> str:
     if plan.scenario == UNEQUAL:
         lines += [
             "",
-            "Enrolments are left out here: the arms are unequal on purpose, and the assignment",
-            "check would end the betting before the strata could show what they are good for.",
+            "Both arms enrol evenly here: the arms that ran are unequal on purpose,",
+            "and the assignment check would drop the strata before they show their use.",
         ]
     return "\n".join(lines)
 

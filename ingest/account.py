@@ -15,6 +15,8 @@ _OUTSIDE = Refusal("outside_rollout", "unit_days", 0, "unit days of a rollout th
 _NO_DAY = Refusal(
     "unit_day_out_of_bounds", "unit_days", 0, "day 0, 1, 3 or 7; amounts finite and >= 0"
 )
+_DAY_AGAIN = Refusal("unit_day_repeated", "unit_days", 0, "one of each day per upload")
+_LABEL_AGAIN = Refusal("label_unit_repeated", "outcomes", 0, "one unit per upload, over all ages")
 _NO_REPORT = Refusal(
     "feedback_out_of_bounds",
     "outcomes",
@@ -116,9 +118,13 @@ def _refusals(group: UploadGroup, checked: Checked) -> dict[int, list[Refusal]]:
     days = group.unit_days
     if len(days.day):
         outside = ~checked.in_rollout[days.upload]
-        _beside(found, days.upload[~checked.unit_kept], _NO_DAY)
+        again = checked.unit_repeated
+        _beside(found, days.upload[~checked.unit_kept & ~again], _NO_DAY)
+        _beside(found, days.upload[again], _DAY_AGAIN)
         _beside(found, days.upload[checked.unit_kept & outside], _OUTSIDE)
-    _beside(found, group.feedback.upload[~checked.feedback_kept], _NO_REPORT)
+    again = checked.label_repeated
+    _beside(found, group.feedback.upload[~checked.feedback_kept & ~again], _NO_REPORT)
+    _beside(found, group.feedback.upload[again], _LABEL_AGAIN)
     return found
 
 

@@ -74,7 +74,9 @@ class Checked:
     event_ms: NDArray[np.int64]
     reason: NDArray[np.uint16]
     unit_kept: Bools
+    unit_repeated: Bools  # of the possible ones
     feedback_kept: Bools
+    label_repeated: Bools  # of the possible ones
 
 
 def check(
@@ -99,6 +101,11 @@ def check(
     in_rollout = np.array([a is not None and a.in_rollout for a in admitted], np.bool_)
     _mark_bets(reason, group, upload, in_rollout)
     blanked = np.array([a is not None and a.blanked for a in admitted], np.bool_)
+    days, feedback = group.unit_days, group.feedback
+    day_possible, report_possible = _possible_days(days), _possible_feedback(feedback)
+    day_again = _again(days.upload.astype(np.int64) << 32 | days.day, day_possible)
+    says_unit = report_possible & (feedback.unit_correct + feedback.unit_incorrect > 0)
+    label_again = _again(feedback.upload.astype(np.int64), says_unit)
     return Checked(
         refused=refused,
         admitted=admitted,
@@ -108,8 +115,10 @@ def check(
         row_upload=upload,
         event_ms=event_ms,
         reason=reason,
-        unit_kept=_possible_days(group.unit_days),
-        feedback_kept=_possible_feedback(group.feedback),
+        unit_kept=day_possible & ~day_again,
+        unit_repeated=day_again,
+        feedback_kept=report_possible & ~label_again,
+        label_repeated=label_again,
     )
 
 
@@ -205,6 +214,16 @@ def _mark_bets(
     repeated = np.zeros(len(bet), np.bool_)
     repeated[at[1:]] = upload[at[1:]] == upload[at[:-1]]
     _mark(reason, repeated & in_rollout[group.context][upload], _REPEATED)
+
+
+def _again(key: NDArray[np.int64], counts: Bools) -> Bools:
+    """Which of the rows that count come after another of the same key: an upload is one phone."""
+    again = np.zeros(len(key), np.bool_)
+    at = np.flatnonzero(counts)
+    if len(at):
+        _, first = np.unique(key[at], return_index=True)
+        again[np.delete(at, first)] = True
+    return again
 
 
 def _possible_days(days: UnitDays) -> Bools:

@@ -234,8 +234,10 @@ class Client:
     def _privatise(self, inference: Inference) -> tuple[Mapping[str, float], float]:
         response = self._settings.randomised.get(inference.model_id)
         truth = inference.measured.get("prediction_class")
-        if response is None or truth is None:
+        if response is None:
             return inference.measured, 0.0
+        if truth is None:
+            return inference.measured, response.epsilon
         answer = response.answer(int(truth), self._rng)
         return {**inference.measured, "prediction_class": answer}, response.epsilon
 
@@ -269,7 +271,10 @@ class Client:
         offered = model.stable
         if enrolment.arm is Arm.CANDIDATE and model.rollout is not None:
             offered = model.rollout.candidate
-        return _key_of(Inference(model.model_id, offered.version, {}), enrolment)
+        key = _key_of(Inference(model.model_id, offered.version, {}), enrolment)
+        response = self._settings.randomised.get(model.model_id)
+        # the stratum of its bets, so that they count among those that enrolled there
+        return key if response is None else replace(key, epsilon=response.epsilon)
 
     def _enqueue_batch(self, batch: Batch) -> None:
         upload = self._start(batch.key)

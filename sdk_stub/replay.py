@@ -41,8 +41,9 @@ class ReplayIdentity:
 class Replay:
     """A scenario of recorded runs, cut into windows.
 
-    `says_enrolled=False` leaves the enrolments out: a scenario that mixes the arms unequally on
-    purpose fails the assignment check, which is right and may not be the question.
+    `enrols_evenly`: one installation of each arm enrols per inference, and the other one stays
+    silent. Without it, a scenario that mixes the arms unequally on purpose fails the assignment
+    check, which is right and may not be the question.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Replay:
         rng: np.random.Generator,
         windows: int = 60,
         device: str = DEVICE,
-        says_enrolled: bool = True,
+        enrols_evenly: bool = False,
     ) -> None:
         if scenario not in SCENARIOS:
             raise PermanentError(
@@ -65,7 +66,7 @@ class Replay:
         self._identity = identity
         self._rng = rng
         self._windows = windows
-        self._says_enrolled = says_enrolled
+        self._enrols_evenly = enrols_evenly
         self._contexts: dict[tuple[int, str], pb.Context] = {}
 
     def windows(self) -> Iterator[Units]:
@@ -76,10 +77,27 @@ class Replay:
     def uploads(self, window: Units, now_ms: int) -> list[Outgoing]:
         """The uploads of one window's units, made now."""
         batch_ids = self._rng.bytes(16 * len(window))
-        return [
+        sent = [
             Outgoing(self._identity.app_id, self._upload(window, i, batch_ids, now_ms), 1)
             for i in range(len(window))
         ]
+        if self._enrols_evenly:
+            sent += [
+                Outgoing(self._identity.app_id, self._silent(window, i, now_ms), 0)
+                for i in range(len(window))
+            ]
+        return sent
+
+    def _silent(self, window: Units, i: int, now_ms: int) -> bytes:
+        """An installation of the other arm enrols where this inference was made."""
+        other = Arm.CONTROL if window.arm[i] == Arm.CANDIDATE else Arm.CANDIDATE
+        return pb.UploadRequest(
+            batch_id=self._rng.bytes(16),
+            created_ms=now_ms,
+            context=self._context(int(other), str(window.region[i])),
+            enrolled=True,
+            enrolled_ms=now_ms - now_ms % self._identity.cohort_ms,
+        ).SerializeToString()
 
     def _upload(self, window: Units, i: int, batch_ids: bytes, now_ms: int) -> bytes:
         correct = int(window.is_correct[i])
@@ -88,7 +106,7 @@ class Replay:
             created_ms=now_ms,
             n=1,
             context=self._context(int(window.arm[i]), str(window.region[i])),
-            enrolled=self._says_enrolled,
+            enrolled=True,
             enrolled_ms=now_ms - now_ms % self._identity.cohort_ms,
             unit_bet=[1],
             prediction_class=[int(window.class_group[i])],

@@ -135,6 +135,8 @@ class Decider:
                 watch.rollout = rollout  # step and share move; what it is judged on does not
                 if watch.breach is None:
                     verdicts.append(watch.judge(window))
+                    burst = watch.watch_enrolments(window)
+                    verdicts += [burst] if burst is not None else []
         for rollout_id, watch in sorted(self.watches.items()):
             if rollout_id not in offered and watch.breach is not None:
                 recovery = watch.watch_recovery(window)
@@ -158,7 +160,10 @@ class Decider:
             rollout.attempt, self.attempts.get(model, 0) + 1
         )  # never the same alpha twice
         self.attempts[model] = attempt
+        before = self.watches.get(rollout.rollout_id)
         watch = start_watch(release, desired.policy, sha256(desired), attempt=attempt)
+        if before is not None:  # phones enrol once per rollout, whatever the attempt
+            watch.admission = before.admission
         self.watches[rollout.rollout_id] = watch
         return watch
 

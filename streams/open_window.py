@@ -163,11 +163,7 @@ class OpenWindow:
         key = of_upload[upload, 1]
         for metric, name in enumerate(METRIC_COLUMNS):
             if name in rows:
-                values, present = _present(rows[name][betting])
-                if present is None:
-                    self._add_units(metric, key, values)
-                else:
-                    self._add_units(metric, key[present], values[present])
+                self._add_present(metric, key, rows[name][betting])
         self._count_cohorts(self._bets, key, uploads["enrolled_ms"][upload])
 
     def _add_enrolled(
@@ -193,20 +189,29 @@ class OpenWindow:
     ) -> None:
         days = _kept(segment.unit_days, duplicate)
         for day in DAYS if days else ():
-            here = days["day"] == day
-            if here.any():
+            here = _firsts(days["upload"], days["day"] == day)
+            if len(here):
                 key = of_upload[days["upload"][here], 1]
                 for metric, column in _UNIT_DAY_COLUMNS:
                     values = days[column][here]
-                    codes = values.astype(np.uint32) if values.dtype == np.uint8 else values
-                    self._add_units(_UNIT_NUMBER[metric, day], key, codes)
+                    if values.dtype == np.uint8:
+                        self._add_units(_UNIT_NUMBER[metric, day], key, values.astype(np.uint32))
+                    else:
+                        self._add_present(_UNIT_NUMBER[metric, day], key, values)
         labels = _kept(segment.feedback, duplicate)
         if labels:
-            key = of_upload[labels["upload"], 1]
-            for value, column in ((0, "unit_correct"), (1, "unit_incorrect")):
-                repeated = np.repeat(key, labels[column])
-                codes = np.full(len(repeated), value, np.uint32)
-                self._add_units(_UNIT_NUMBER[LABEL_METRIC, 0], repeated, codes)
+            is_unit = labels["unit_correct"] + labels["unit_incorrect"] > 0
+            at = _firsts(labels["upload"], is_unit)
+            codes = (labels["unit_incorrect"][at] > 0).astype(np.uint32)
+            key = of_upload[labels["upload"][at], 1]
+            self._add_units(_UNIT_NUMBER[LABEL_METRIC, 0], key, codes)
+
+    def _add_present(self, metric: int, key: NDArray[np.int32], values: Column) -> None:
+        """Units that were measured: an absent one is no value, least of all the largest."""
+        values, present = _present(values)
+        if present is not None:
+            key, values = key[present], values[present]
+        self._add_units(metric, key, values)
 
     def _add_units(self, metric: int, key: NDArray[np.int32], values: Column) -> None:
         """Keep units until the window closes: many segments, few cells."""
@@ -256,6 +261,13 @@ class OpenWindow:
 
 def _intern(numbers: dict[_K, int], key: _K) -> int:
     return numbers.setdefault(key, len(numbers))
+
+
+def _firsts(upload: Column, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The first wanted row of each upload: it is one installation's, whoever wrote the segment."""
+    at = np.flatnonzero(wanted)
+    _, first = np.unique(upload[at], return_index=True)
+    return at[first]
 
 
 def _absent(name: str, size: int) -> Column:

@@ -9,8 +9,10 @@ import numpy as np
 
 from analytics.buckets import COUNT, quantile
 from analytics.cells import pooled
+from analytics.evidence.admission import Admission
 from analytics.evidence.rollout import RolloutEvidence
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
+from streams.enrolment_burst import EnrolmentBurst
 from streams.partial import Cohort, WindowPartial
 from streams.rollout_specs import specs_of, tree_of
 from streams.series import METRIC_NAMES
@@ -50,6 +52,8 @@ class RolloutWatch:
     evidence: RolloutEvidence
     enrolled: Counter[Cohort] = field(default_factory=Counter)
     bets: Counter[Cohort] = field(default_factory=Counter)
+    admission: Admission = field(default_factory=Admission)
+    burst: EnrolmentBurst = field(default_factory=EnrolmentBurst)
     input_sha256: str = ""
     breach: Verdict | None = None
     at_breach: Level = field(default_factory=Level)
@@ -58,15 +62,15 @@ class RolloutWatch:
 
     def judge(self, window: WindowPartial) -> Verdict:
         """Take a closed window's units in and look at the evidence."""
-        counts = window_counts(
-            window,
-            self.rollout.rollout_id,
-            [betting.spec for betting in self.evidence.bettings],
-            self.release.strata,
-        )
+        specs = [betting.spec for betting in self.evidence.bettings]
+        strata = self.release.strata
+        came = window_counts(window, self.rollout.rollout_id, specs, strata)
+        enrolled = enrolled_counts(window.enrolled, self.rollout.rollout_id, strata)
+        self.admission.enrol(enrolled)
+        cells = {(spec.metric, spec.day): spec.cells for spec in specs}
+        counts = self.admission.admit(came, cells, window.start_ms)
         self._count_cohorts(window)
-        add_silence(counts, self._due_cohorts(window), self.release.strata)
-        enrolled = enrolled_counts(window.enrolled, self.rollout.rollout_id, self.release.strata)
+        add_silence(counts, self._due_cohorts(window), strata)
         self._chain(window.start_ms, counts, enrolled)
         self.evidence.step(counts, enrolled=enrolled)
         outcome, arithmetic = self.evidence.evaluate()
@@ -76,6 +80,19 @@ class RolloutWatch:
             self.breach = verdict
             self.at_breach = self.level(window)
         return verdict
+
+    def watch_enrolments(self, window: WindowPartial) -> Verdict | None:
+        """An alert if many more enrol in this window than did lately; once per step."""
+        enrolled = sum(
+            count
+            for cohort, count in window.enrolled.items()
+            if cohort.series.rollout_id == self.rollout.rollout_id
+        )
+        reason = self.burst.look(enrolled, self.rollout.step)
+        if reason is None:
+            return None
+        arithmetic = Arithmetic(metric="enrolments", windows=self.burst.windows, reason=reason)
+        return self._verdict(window, VerdictKind.ENROLMENT, Outcome.BREACH, arithmetic)
 
     def watch_recovery(self, window: WindowPartial) -> Verdict | None:
         """After the rollback: the verdict that the fleet has left the candidate, once."""
@@ -152,6 +169,8 @@ class RolloutWatch:
         rollout_id = self.rollout.rollout_id
         what = f"{kind}|{rollout_id}|{window.start_ms}|{self.input_sha256}|{self.policy_sha256}"
         incident = f"{self.release.app_id}|{self.release.model_id}|{rollout_id}|{self.attempt}"
+        if kind is VerdictKind.ENROLMENT:  # told once per step, and apart from a rollback
+            incident += f"|{kind}|{self.rollout.step}"
         return Verdict(
             verdict_id=hashlib.sha256(what.encode()).hexdigest()[:20],
             incident_id=hashlib.sha256(incident.encode()).hexdigest()[:16],
@@ -185,5 +204,6 @@ def start_watch(
         tree_of(release, policy),
         alpha=attempt_alpha(policy.alpha, attempt),
         alpha_margin=policy.alpha_margin,
+        rules=policy.evidence,
     )
     return RolloutWatch(release, release.rollout, policy, policy_sha256, attempt, evidence)

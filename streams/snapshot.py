@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
+from analytics.evidence.admission import Admission
 from analytics.evidence.rollout import RolloutEvidence
 from analytics.types import Verdict
 from streams.clocks import check_window
 from streams.codec import pack, unpack
 from streams.decide import Decider
+from streams.enrolment_burst import EnrolmentBurst
 from streams.monitors import Monitors
 from streams.partial import Cohort
 from streams.rollout_specs import specs_of, tree_of
@@ -100,6 +102,8 @@ def _watch_state(watch: RolloutWatch) -> dict[str, object]:
         "evidence": watch.evidence.state(),
         "enrolled": _cohort_list(watch.enrolled),
         "bets": _cohort_list(watch.bets),
+        "admission": watch.admission.state(),
+        "burst": watch.burst,
         "input_sha256": watch.input_sha256,
         "breach": watch.breach,
         "at_breach": watch.at_breach,
@@ -124,9 +128,12 @@ def _restore_watch(state: dict[str, Any]) -> RolloutWatch:
             state["evidence"],
             alpha=attempt_alpha(policy.alpha, state["attempt"]),
             alpha_margin=policy.alpha_margin,
+            rules=policy.evidence,
         ),
         enrolled=_cohort_counter(state["enrolled"]),
         bets=_cohort_counter(state["bets"]),
+        admission=Admission.restore(state["admission"]),
+        burst=msgspec.convert(state["burst"], EnrolmentBurst),
         input_sha256=state["input_sha256"],
         breach=msgspec.convert(breach, Verdict) if breach else None,
         at_breach=msgspec.convert(state["at_breach"], Level),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from analytics.evidence.spec import BreachRules
 from wire.times import DAY_MS
 
 
@@ -96,6 +97,7 @@ class Policy:
     sdk_versions: tuple[str, ...]
     guardrails: tuple[Guardrail, ...]
     gate: Gate = field(default_factory=Gate)
+    evidence: BreachRules = field(default_factory=BreachRules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One process: a metric on one day block, from closed windows to three running e-values."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ _YOUNG_GROWTH = 1.25
 _YOUNG_UNITS = 5000
 _GROWTH_TO_REBUILD = 1.5
 """Bets are rebuilt when the past has grown by this factor: a rule that sees only the past."""
+_UNDROPPED_SHARE = 0.99
+"""Share of the weight on what all strata say; the rest is for what is left after strata drop."""
 _NO_CUTS: NDArray[np.int64] = np.zeros((0, 0), np.int64)
 
 
@@ -27,8 +29,10 @@ class Betting:
     The mixtures carry the process's weight; ``*_sup`` are latched.
     """
 
-    def __init__(self, spec: EvidenceSpec, tree: CohortTree) -> None:
+    def __init__(self, spec: EvidenceSpec, tree: CohortTree, *, factor_max: float = np.inf) -> None:
         self.spec = spec
+        self.windows = 0  # in which both arms had units
+        self._log_factor_max = float(np.log(factor_max))
         self.cohorts = Cohorts(tree)
         self.law = _law_of(spec, self.cohorts)
         self.past = Past(spec.cells)
@@ -39,9 +43,11 @@ class Betting:
         self.passing: Floats = np.zeros((0, sum(widths)))
         self.pass_sups: Floats = np.zeros(len(widths))
         self._pass_ends = np.cumsum(widths)[:-1]
-        log_weight = float(np.log(spec.weight))
-        self.log_equal, self.log_equal_sup = log_weight, log_weight
-        self.log_margin, self.log_margin_sup = log_weight, log_weight
+        self.log_weight = float(np.log(spec.weight) + np.log(_UNDROPPED_SHARE))
+        self.log_equal = self.log_equal_sup = self.log_weight
+        self.log_margin = self.log_margin_sup = self.log_weight
+        self._raw_equal = self._raw_margin = 0.0  # before any window's factor was clipped
+        self._drops = 0
         self._built: Past | None = None
 
     def step(self, counts: Mapping[Stratum, ArmCounts]) -> None:
@@ -57,12 +63,34 @@ class Betting:
         candidate = np.stack([counts[s].candidate for s in strata])
         control = np.stack([counts[s].control for s in strata])
         growth = self.law.growth(rows, candidate, control)
-        self.equal[rows] += growth.equal
-        self.margin[rows] += growth.margin
+        # min(e, c) of an e-value is one: no window of one stratum decides alone
+        self.equal[rows] += np.minimum(growth.equal, self._log_factor_max)
+        self.margin[rows] += np.minimum(growth.margin, self._log_factor_max)
         self.passing[rows] += growth.passing
         self.effect.add(rows, candidate, control, self._cuts())
         self.past.add(rows, candidate, control)
+        self.windows += bool(candidate.any() and control.any())
         self._look()
+
+    def drop(self, strata: Collection[Stratum]) -> None:
+        """Take strata out as if they had never bet, because of how they *enrolled*.
+
+        What is left is a process of its own and spends a share of its own: the i-th time,
+        6 / (pi^2 i^2) of what `_UNDROPPED_SHARE` leaves over. The shares sum to 1, so the union
+        bound holds however often strata are dropped. Nothing latched is kept.
+        """
+        self._drops += 1
+        share = (1.0 - _UNDROPPED_SHARE) * 6.0 / (np.pi**2 * self._drops**2)
+        self.log_weight = float(np.log(self.spec.weight) + np.log(share))
+        gone = [i for i, stratum in enumerate(self.cohorts.strata) if stratum in strata]
+        for logs in (self.equal, self.margin, self.passing):
+            logs[gone] = 0.0
+        self.past.forget(gone)
+        self._build()
+        self.pass_sups[:] = 0.0
+        self._raw_equal, self._raw_margin = self._mixed(self.equal), self._mixed(self.margin)
+        self.log_equal = self.log_equal_sup = self.log_weight + self._raw_equal
+        self.log_margin = self.log_margin_sup = self.log_weight + self._raw_margin
 
     def equal_by_bet(self) -> Floats:
         """Log of each bet's part of E against equality, without the process's weight."""
@@ -78,6 +106,7 @@ class Betting:
             prefix + "passing": self.passing.copy(),
             prefix + "pass_sups": self.pass_sups.copy(),
             prefix + "logs": np.array([getattr(self, name) for name in _LOGS]),
+            prefix + "counters": np.array([self.windows, self._drops]),
             prefix + "effect": self.effect.sums.copy(),
             **self.past.state(prefix + "past/"),
         }
@@ -96,6 +125,7 @@ class Betting:
         self.pass_sups = np.array(state[prefix + "pass_sups"], np.float64)
         for name, value in zip(_LOGS, state[prefix + "logs"].tolist(), strict=True):
             setattr(self, name, value)
+        self.windows, self._drops = state[prefix + "counters"].tolist()
         restore_sums(self.effect, state, prefix + "effect")
         self.past = Past.restore(self.spec.cells, state, prefix + "past/")
         if isinstance(self.law, CategoryBets):
@@ -133,11 +163,15 @@ class Betting:
     def _cuts(self) -> NDArray[np.int64]:
         return self.law.cuts if isinstance(self.law, DistributionBets) else _NO_CUTS
 
-    def _look(self) -> None:
-        log_weight = float(np.log(self.spec.weight))
+    def _mixed(self, logs: Floats) -> float:
         stakes = self.law.bets.log_stakes
-        self.log_equal = log_weight + log_sum_exp(self.cohorts.log_by_bet(self.equal, stakes))
-        self.log_margin = log_weight + log_sum_exp(self.cohorts.log_by_bet(self.margin, stakes))
+        return log_sum_exp(self.cohorts.log_by_bet(logs, stakes, self._log_factor_max))
+
+    def _look(self) -> None:
+        equal, margin = self._mixed(self.equal), self._mixed(self.margin)
+        self.log_equal += min(equal - self._raw_equal, self._log_factor_max)
+        self.log_margin += min(margin - self._raw_margin, self._log_factor_max)
+        self._raw_equal, self._raw_margin = equal, margin
         self.log_equal_sup = max(self.log_equal_sup, self.log_equal)
         self.log_margin_sup = max(self.log_margin_sup, self.log_margin)
         grown = np.split(self.passing.sum(0), self._pass_ends)
@@ -145,7 +179,15 @@ class Betting:
             self.pass_sups[i] = max(self.pass_sups[i], log_sum_exp(logs + group.log_stakes))
 
 
-_LOGS = ("log_equal", "log_equal_sup", "log_margin", "log_margin_sup")
+_LOGS = (
+    "log_equal",
+    "log_equal_sup",
+    "log_margin",
+    "log_margin_sup",
+    "_raw_equal",
+    "_raw_margin",
+    "log_weight",
+)
 
 
 def _law_of(spec: EvidenceSpec, cohorts: Cohorts) -> LawBets:

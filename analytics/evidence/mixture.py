@@ -60,9 +60,14 @@ class Cohorts:
         group = self.groups[-1]
         return [(cohort, np.flatnonzero(group == i)) for cohort, i in self._nodes[-1].items()]
 
-    def log_by_bet(self, logs: Floats, log_stakes: Floats) -> Floats:
-        """Log of each bet's share of E; ``logs`` has shape (strata, bets), result (bets,)."""
-        total = self._log_global + logs.sum(0)
+    def log_by_bet(self, logs: Floats, log_stakes: Floats, log_cap: float = np.inf) -> Floats:
+        """Log of each bet's share of E; ``logs`` has shape (strata, bets), result (bets,).
+
+        In the product over all strata no stratum counts for more than ``log_cap``: a minimum of a
+        supermartingale and a constant is one. Its own cohorts, which spend their own stakes, may.
+        """
+        capped = np.minimum(logs, log_cap) if self._order.size else logs
+        total = self._log_global + capped.sum(0)
         if self._order.size:
             nodes = np.add.reduceat(logs[self._order], self._starts, axis=0)
             terms = np.vstack((total[None], nodes + self._log_weights[:, None]))

@@ -32,6 +32,12 @@ class Past:
         self.control[rows] += control
         self.units += int(candidate.sum()) + int(control.sum())
 
+    def forget(self, rows: list[int]) -> None:
+        """As if these strata had never had units."""
+        self.candidate[rows] = 0
+        self.control[rows] = 0
+        self.units = int(self.candidate.sum()) + int(self.control.sum())
+
     def copy(self) -> "Past":
         """An independent copy."""
         twin = Past(self.cells)

@@ -17,7 +17,15 @@ import numpy as np
 from analytics.evidence.assignment import AssignmentCheck
 from analytics.evidence.attribution import attribute
 from analytics.evidence.betting import Betting
-from analytics.evidence.spec import CohortTree, EvidenceSpec, State, Stratum, Window
+from analytics.evidence.spec import (
+    USUAL_RULES,
+    BreachRules,
+    CohortTree,
+    EvidenceSpec,
+    State,
+    Stratum,
+    Window,
+)
 from analytics.types import Arithmetic, Outcome
 
 _SPECS_WEIGHT_SLACK = 1e-9
@@ -35,6 +43,8 @@ class RolloutEvidence:
         the margin worse.
     rho
         Assigned share of the candidate among enrolments.
+    rules
+        What a breach must stand on besides.
     """
 
     def __init__(
@@ -45,6 +55,7 @@ class RolloutEvidence:
         alpha: float,
         alpha_margin: float,
         rho: float = 0.5,
+        rules: BreachRules = USUAL_RULES,
     ) -> None:
         if not specs or sum(spec.weight for spec in specs) > 1.0 + _SPECS_WEIGHT_SLACK:
             raise ValueError("a rollout needs specs whose weights sum to at most 1")
@@ -56,33 +67,39 @@ class RolloutEvidence:
         self.threshold_equal = float(-np.log(alpha))
         self.threshold_margin = float(-np.log(alpha_margin))
         self.windows = 0
-        self.bettings = [Betting(spec, tree) for spec in specs]
-        self.assignment = AssignmentCheck(tree, rho)
+        self.rules = rules
+        self.bettings = [Betting(spec, tree, factor_max=rules.factor_max) for spec in specs]
+        self.assignment = AssignmentCheck(tree, rho, alpha=alpha)
         self._breach: Arithmetic | None = None
 
     @property
     def is_misassigned(self) -> bool:
-        """The enrolments did not split as assigned; latched."""
-        return self.assignment.log_e_sup >= self.threshold_equal
+        """The enrolments of the strata that are left did not split as assigned, so far."""
+        return self.assignment.is_skewed
 
     def step(self, window: Window, *, enrolled: Mapping[Stratum, tuple[int, int]]) -> None:
         """Take one closed log-time window: betting units and new enrolments (candidate, control).
 
-        After a breach or a misassignment nothing bets any more.
+        After a breach nothing bets any more; while the assignment is wrong, nothing breaches.
         """
-        if self._breach is not None or self.is_misassigned:
+        if self._breach is not None:
             return
         self.windows += 1
         for stratum in sorted(enrolled):
             self.assignment.add(stratum, *enrolled[stratum])
-        self.assignment.look()
+        if bad := self.assignment.look():
+            for betting in self.bettings:
+                betting.drop(bad)
         for betting in self.bettings:
-            counts = window.get((betting.spec.metric, betting.spec.day))
-            if counts:
-                betting.step(counts)
-        leader = self._leader()
-        if self._lead(leader) >= 0.0 and self.assignment.log_e_sup < self.threshold_equal:
-            self._breach = self._breach_arithmetic(leader)
+            counts = window.get((betting.spec.metric, betting.spec.day), {})
+            left = {s: arms for s, arms in counts.items() if s not in self.assignment.dropped}
+            if left:
+                betting.step(left)
+        if self.is_misassigned:
+            return
+        standing = [betting for betting in self.bettings if self._stands(betting)]
+        if standing:
+            self._breach = self._breach_arithmetic(max(standing, key=self._lead))
 
     def evaluate(self) -> tuple[Outcome, Arithmetic]:
         """Outcome as of the last window. A breach stays as it was when it came."""
@@ -104,7 +121,8 @@ class RolloutEvidence:
             "windows": np.array(self.windows),
             "enrolled_strata": np.array(strata),
             "enrolled_counts": self.assignment.counts(),
-            "assignment": np.array([self.assignment.log_e, self.assignment.log_e_sup]),
+            "dropped_strata": np.array(json.dumps(sorted(self.assignment.dropped))),
+            "assignment": np.array(self.assignment.log_e),
             "breach": np.array(breach),
         }
         for i, betting in enumerate(self.bettings):
@@ -121,15 +139,16 @@ class RolloutEvidence:
         alpha: float,
         alpha_margin: float,
         rho: float = 0.5,
+        rules: BreachRules = USUAL_RULES,
     ) -> Self:
         """Continue a rollout from `state`, with the settings that it was made with."""
-        rollout = cls(specs, tree, alpha=alpha, alpha_margin=alpha_margin, rho=rho)
+        rollout = cls(specs, tree, alpha=alpha, alpha_margin=alpha_margin, rho=rho, rules=rules)
         rollout.windows = int(state["windows"])
         strata = [tuple(s) for s in json.loads(str(state["enrolled_strata"]))]
         for stratum, counts in zip(strata, state["enrolled_counts"].tolist(), strict=True):
             rollout.assignment.enrolled[stratum] = (counts[0], counts[1])
-        log_e, log_e_sup = state["assignment"].tolist()
-        rollout.assignment.log_e, rollout.assignment.log_e_sup = log_e, log_e_sup
+        rollout.assignment.dropped = {tuple(s) for s in json.loads(str(state["dropped_strata"]))}
+        rollout.assignment.log_e = float(state["assignment"])
         if breach := str(state["breach"]):
             fields = json.loads(breach)
             fields["named_cohorts"] = tuple(fields["named_cohorts"])
@@ -145,6 +164,13 @@ class RolloutEvidence:
             betting.log_margin_sup - self.threshold_margin,
         )
 
+    def _stands(self, betting: Betting) -> bool:
+        """Both tiers reached their thresholds, on enough units and windows."""
+        past, rules = betting.past, self.rules
+        fewest = min(past.candidate.sum(), past.control.sum())
+        is_founded = fewest >= rules.units_min and betting.windows >= rules.windows_min
+        return bool(is_founded and self._lead(betting) >= 0.0)
+
     def _leader(self) -> Betting:
         return max(self.bettings, key=self._lead)
 
@@ -155,7 +181,7 @@ class RolloutEvidence:
 
         Total variation has no swapped process: a category only has to show no evidence.
         """
-        log_margin = betting.log_margin - float(np.log(betting.spec.weight))
+        log_margin = betting.log_margin - betting.log_weight
         if betting.log_margin_sup >= self.threshold_margin or log_margin >= 0.0:
             return False
         if betting.past.units < _PASS_UNITS:

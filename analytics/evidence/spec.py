@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,30 @@ class EvidenceSpec:
     def name(self) -> str:
         """Metric and, beyond the first day, its day block."""
         return self.metric if self.day == 0 else f"{self.metric}@{self.day}d"
+
+
+@dataclass(frozen=True, slots=True)
+class BreachRules:
+    """What a breach must stand on, beyond its e-values; none of it depends on what was seen.
+
+    Parameters
+    ----------
+    units_min
+        Units of the breaching process in each arm.
+    windows_min
+        Windows in which the breaching process had units in both arms.
+    factor_max
+        The most by which one window, or one stratum in the product over all strata, multiplies E;
+        above 1. ``min(e, c)`` of an e-value is one.
+    """
+
+    units_min: int = 30
+    windows_min: int = 2
+    factor_max: float = 10_000.0
+
+
+USUAL_RULES: Final = BreachRules()
+"""What a policy that says nothing of it gets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def mixed(runs: Sequence[Run]) -> Callable[[ReplayPlan], Judgement]:
 
     @cache
     def written(seed: int) -> Written:
-        return write(runs, ReplayPlan("mixed-vendors", seed=seed, says_enrolled=False))
+        return write(runs, ReplayPlan("mixed-vendors", seed=seed, enrols_evenly=True))
 
     return lambda plan: judge(written(plan.seed), plan, each_alone=False).judged
 
@@ -81,7 +81,7 @@ def test_the_upgrade_moves_less_of_the_class_groups_than_the_margin_tolerates(
 def test_vendors_mixed_unequally_are_not_rolled_back_when_stratified(
     mixed: Callable[[ReplayPlan], Judgement], seed: int
 ) -> None:
-    plan = ReplayPlan("mixed-vendors", seed=seed, says_enrolled=False)
+    plan = ReplayPlan("mixed-vendors", seed=seed, enrols_evenly=True)
 
     judged = mixed(plan)
 
@@ -94,7 +94,7 @@ def test_vendors_mixed_unequally_are_not_rolled_back_when_stratified(
 def test_vendors_mixed_unequally_are_rolled_back_falsely_without_strata(
     mixed: Callable[[ReplayPlan], Judgement], seed: int
 ) -> None:
-    plan = ReplayPlan("mixed-vendors", seed=seed, stratified=False, says_enrolled=False)
+    plan = ReplayPlan("mixed-vendors", seed=seed, stratified=False, enrols_evenly=True)
 
     judged = mixed(plan)
 

@@ -1,9 +1,11 @@
 """A commit group: what is received is accepted or refused, and nothing else is kept."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,7 @@ from wire.context import Context
 from wire.decode import Encoding, decode_group
 from wire.errors import PermanentError, TransientError
 from wire.pb import telemetry_pb2
+from wire.pb.registry import METRICS
 from wire.segment import Kind
 from wire.times import DAY_MS
 
@@ -218,6 +221,57 @@ def test_feedback_and_unit_days_keep_their_upload() -> None:
     }  # fmt: skip
     assert segment.feedback["upload"].tolist() == [1]
     assert segment.feedback["unit_correct"].tolist() == [1]
+
+
+@given(st.lists(st.sampled_from([0, 1, 3, 7, 2]), max_size=30), st.booleans())
+def test_one_unit_per_day_and_one_label_per_upload_however_often_they_are_said(
+    days: list[int], as_json: bool
+) -> None:
+    log = MemoryLog(1)
+    made = upload(1, now_ms=NOW)
+    for number, day in enumerate(days):
+        made.unit_days.add(day=day, crashed=True, energy_mj=number)
+        made.outcomes.add(label_age_days=number, incorrect=1, unit_incorrect=1)
+    body = sent(made) if not as_json else Sent(Encoding.JSON, as_json_upload(made), APP)
+
+    (receipt,) = committer(log).commit([body], early={}, with_tick=False)  # type: ignore[misc]
+
+    (segment,) = segments(log)
+    possible = [d for d in days if d != 2]
+    assert isinstance(receipt, Receipt)
+    refused = {r.code: r.rows for r in receipt.refused}
+    assert sorted(segment.unit_days.get("day", ())) == sorted(set(possible))
+    assert refused.get("unit_day_repeated", 0) == len(possible) - len(set(possible))
+    assert refused.get("unit_day_out_of_bounds", 0) == days.count(2)
+    assert list(segment.feedback.get("unit_incorrect", ())) == [1] * bool(days)
+    assert refused.get("label_unit_repeated", 0) == max(len(days) - 1, 0)
+
+
+def as_json_upload(made: Upload) -> bytes:
+    """The same upload through the readable door."""
+    said = json_format.MessageToDict(
+        made, preserving_proto_field_name=True, use_integers_for_enums=False
+    )
+    context = said["context"]
+    for name in ("platform", "device_tier", "network", "runtime", "placement", "arm"):
+        context[name] = context[name].lower()
+    columns = {
+        name: said[name]
+        for name in ("event_offset_ms", "unit_bet", *(m.column for m in METRICS))
+        if name in said
+    }
+    return json.dumps(
+        {
+            "batch_id": made.batch_id.hex(),
+            "created_ms": made.created_ms,
+            "context": context,
+            "columns": columns,
+            "unit_days": [{"day": 0, **day} for day in said.get("unit_days", [])],
+            "outcomes": [
+                {k: int(v) for k, v in outcome.items()} for outcome in said.get("outcomes", [])
+            ],
+        }
+    ).encode()
 
 
 CONTEXT = Context(
