@@ -71,20 +71,20 @@ class Batch:
     """Rows that wait to be sent, as columns."""
 
     key: BatchKey
-    at_ms: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)  # of the steady clock
     bets: list[bool] = field(default_factory=list)
     rows: list[Mapping[str, float]] = field(default_factory=list)
 
-    def add(self, at_ms: int, measured: Mapping[str, float], *, bets: bool) -> None:
+    def add(self, at: int, measured: Mapping[str, float], *, bets: bool) -> None:
         """One more inference."""
-        self.at_ms.append(at_ms)
+        self.at.append(at)
         self.bets.append(bets)
         self.rows.append(measured)
 
-    def fill(self, upload: pb.UploadRequest) -> None:
-        """Put the rows into an upload whose `created_ms` is set."""
+    def fill(self, upload: pb.UploadRequest, *, at: int) -> None:
+        """Put the rows into an upload that is made at this steady moment."""
         upload.n = len(self.rows)
-        ages = [min(max(upload.created_ms - at, 0), _OFFSET_MAX_MS) for at in self.at_ms]
+        ages = [min(max(at - then, 0), _OFFSET_MAX_MS) for then in self.at]
         upload.event_offset_ms.extend(ages)
         if any(self.bets):
             upload.unit_bet.extend(int(b) for b in self.bets)
@@ -97,6 +97,18 @@ def _column(name: str, rows: list[Mapping[str, float]]) -> list[float] | list[in
     if name in _FLOAT_COLUMNS:
         return [row[name] for row in rows]
     return [int(row.get(name, UINT_ABSENT)) for row in rows]
+
+
+def is_sayable(inference: Inference) -> bool:
+    """Whether an upload can name where it ran; only registered words can be said."""
+    said: tuple[object, ...] = (
+        *(inference.model_id, inference.model_version),
+        *(inference.network, inference.placement),
+    )
+    if not all(isinstance(text, str) and text.isprintable() for text in said):
+        return False
+    words = ((inference.network, pb.Network), (inference.placement, pb.Placement))
+    return all(word.upper() in kind.keys() for word, kind in words)  # noqa: SIM118 - no mapping
 
 
 def float_columns(measured: Mapping[str, float]) -> frozenset[str]:

@@ -4,9 +4,11 @@ Nothing is recorded or sent without consent. No hardware id, no address and no f
 any call: contexts are enumerations and registered names, and the seed stays in the folder.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -17,18 +19,24 @@ from sdk_stub.batch import (
     Device,
     Inference,
     float_columns,
+    is_sayable,
     say_day,
     say_enrolled,
     start_upload,
 )
 from sdk_stub.buffer import UploadQueue
-from sdk_stub.enrolment import Enrolment, load_installation, save_installation
+from sdk_stub.damage import forget_asides
+from sdk_stub.enrolment import Enrolment
+from sdk_stub.installation import load_installation, save_installation
+from sdk_stub.measured import only_sound
 from sdk_stub.outbox import Outbox
 from sdk_stub.ports import ReleaseSource, Transport
 from sdk_stub.randomise import RandomisedResponse
 from sdk_stub.releases import OfferedModel, ReleaseConfig, accept_config
 from sdk_stub.retry import Backoff
+from sdk_stub.steady import SteadyClock
 from wire.desired import Version
+from wire.errors import PermanentError
 from wire.pb import telemetry_pb2 as pb
 
 
@@ -45,6 +53,11 @@ class ClientSettings:
     randomised: Mapping[str, RandomisedResponse] = field(default_factory=dict)
 
 
+_COUNT_MAX: Final = 0xFFFFFFFF
+_UNSAYABLE: Final = (ValueError, TypeError, OverflowError)
+"""What protobuf raises for a value that its field cannot hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What the app keeps of an inference if a label may come later. Never sent as such."""
@@ -54,7 +67,13 @@ class Recorded:
 
 
 class Client:
-    """One installation of one app."""
+    """One installation of one app.
+
+    Give the platform's monotonic clock as `monotonic_ms`: waiting, ages and day blocks go by it.
+    `left_out` counts what was not worth sending, by column, or as ``inference``, ``upload``,
+    ``label``, ``installation`` (the saved one was damaged), ``config`` (the saved one is not to be
+    believed any more) and ``unsaved``.
+    """
 
     def __init__(
         self,
@@ -64,15 +83,20 @@ class Client:
         *,
         now_ms: Callable[[], int],
         rng: np.random.Generator,
+        monotonic_ms: Callable[[], int] | None = None,
     ) -> None:
         self._settings = settings
         self._releases = releases
-        self._now_ms = now_ms
         self._rng = rng
         self._state_path = settings.folder / "installation.json"
+        self.left_out: Counter[str] = Counter()
+        self._installation, is_damaged = load_installation(self._state_path, rng)
+        self.left_out["installation"] += is_damaged
+        self._steady = SteadyClock(
+            now_ms, monotonic_ms, self._installation.lived_ms, self._installation.seen_ms
+        )
         queue = UploadQueue(settings.folder / "queue", bytes_max=settings.queue_bytes_max)
-        self.outbox = Outbox(queue, transport, settings.backoff, now_ms, rng)
-        self._installation = load_installation(self._state_path, rng)
+        self.outbox = Outbox(queue, transport, settings.backoff, self._steady, rng)
         self._config = self._saved_config()
         self._batches: dict[BatchKey, Batch] = {}
         self._labels: dict[tuple[BatchKey, int], pb.OutcomeFeedback] = {}
@@ -96,7 +120,9 @@ class Client:
         self._batches.clear()
         self._labels.clear()
         self.outbox.queue.clear()
-        self._save()
+        forget_asides(self._settings.folder)
+        if not self._save():
+            self._state_path.unlink(missing_ok=True)  # no consent is what a new one begins with
 
     def refresh_releases(self) -> bool:
         """Fetch the release config if it changed; whether it did."""
@@ -122,10 +148,13 @@ class Client:
         if not self.consents or model is None or model.rollout is None:
             return None
         enrolment = self._installation.enrol(
-            model_id, model.rollout, now_ms=self._now_ms(), rng=self._rng
+            model_id,
+            model.rollout,
+            now_ms=self._steady.wall_ms(),
+            at=self._steady(),
+            rng=self._rng,
         )
         if enrolment is not None:
-            self._save()
             self._announce(enrolment, model)
         active = self._installation.active(model_id)
         if active is None or active.ready:
@@ -140,30 +169,34 @@ class Client:
             self._save()
 
     def version_to_load(self, model_id: str) -> Version | None:
-        """What the app must load; None before the first config."""
+        """What the app must load; None before the first config, and without one the last stable."""
         model = self._model(model_id)
         if model is None:
-            return None
+            return self._installation.stables.get(model_id)
         enrolment = self._installation.active(model_id)
         if enrolment is None or not enrolment.ready or model.rollout is None:
             return model.stable
         return model.rollout.candidate if enrolment.arm is Arm.CANDIDATE else model.stable
 
     def record(self, inference: Inference) -> Recorded | None:
-        """Keep one inference for the next upload; None without consent."""
+        """Keep one inference for the next upload; None without consent, or if it cannot be said."""
         if not self.consents:
             return None
-        now_ms = self._now_ms()
+        if not is_sayable(inference):
+            self.left_out["inference"] += 1
+            return None
+        inference = replace(inference, measured=only_sound(inference.measured, self.left_out))
+        at = self._steady()
         enrolment = self._counting(inference.model_id, inference.model_version)
         bets = False
         if enrolment is not None:
             bets = enrolment.count(first_of_process=inference.first_of_process)
-        self._add_to_day(inference, now_ms)
+        self._add_to_day(inference, at)
         measured, epsilon = self._privatise(inference)
         key = _key_of(inference, enrolment)
         key = replace(key, epsilon=epsilon, floats=float_columns(measured))
         batch = self._batches.setdefault(key, Batch(key))
-        batch.add(now_ms, measured, bets=bets)
+        batch.add(at, measured, bets=bets)
         if len(batch.rows) >= self._settings.rows_max:
             self._enqueue_batch(self._batches.pop(key))
         return Recorded(key, bets)
@@ -171,7 +204,7 @@ class Client:
     def record_crash(self, model_id: str) -> None:
         """The app found at its start that the model's code had crashed it."""
         enrolment = self._installation.active(model_id)
-        totals = enrolment.day_totals(self._now_ms()) if enrolment and self.consents else None
+        totals = enrolment.day_totals(self._steady()) if enrolment and self.consents else None
         if totals is not None:
             totals.crashed = True
             self._save()
@@ -179,6 +212,9 @@ class Client:
     def record_label(self, recorded: Recorded, *, is_correct: bool, age_days: int) -> None:
         """A label came later. Only counts by its age are sent."""
         if not self.consents:
+            return
+        if not _is_count(age_days):
+            self.left_out["label"] += 1
             return
         key = replace(recorded.key, floats=frozenset())
         report = self._labels.setdefault(
@@ -196,14 +232,11 @@ class Client:
         """Put everything that is known into the queue: rows, ended day blocks, labels."""
         if not self.consents:
             return
-        for batch in self._batches.values():
-            self._enqueue_batch(batch)
-        self._batches.clear()
-        for (key, _), report in self._labels.items():
-            upload = self._start(key)
-            upload.outcomes.append(report)
-            self._enqueue(upload)
-        self._labels.clear()
+        while self._batches:  # taken out first: whatever becomes of it, its rows are said once
+            self._enqueue_batch(self._batches.pop(next(iter(self._batches))))
+        while self._labels:
+            key, age_days = next(iter(self._labels))
+            self._enqueue_label(key, self._labels.pop((key, age_days)))
         for enrolment in self._installation.enrolments:
             if not enrolment.retired:
                 self._enqueue_days(enrolment)
@@ -213,12 +246,21 @@ class Client:
         return self.outbox.send_due() if self.consents else None
 
     def _saved_config(self) -> ReleaseConfig | None:
-        """The last config, for a start without network; its signature is checked again."""
-        held = self._installation.signed_config
+        """The last config, for a start without network, if the app still believes who signed it.
+
+        Else it is dropped with its ETag, so that the next fetch brings one.
+        """
+        held, settings = self._installation.signed_config, self._settings
         if held is None:
             return None
-        settings = self._settings
-        return accept_config(held[0], held[1], settings.public_key, app_id=settings.device.app_id)
+        try:
+            return accept_config(
+                held[0], held[1], settings.public_key, app_id=settings.device.app_id
+            )
+        except PermanentError:
+            self._installation.signed_config = None
+            self.left_out["config"] += 1
+            return None
 
     def _model(self, model_id: str) -> OfferedModel | None:
         return None if self._config is None else self._config.model(model_id)
@@ -229,7 +271,14 @@ class Client:
         expected = self.version_to_load(model_id)
         if enrolment is None or not enrolment.ready or expected is None:
             return None
-        return enrolment if expected.version == model_version else None
+        is_on = self._is_offered(enrolment)
+        return enrolment if is_on and expected.version == model_version else None
+
+    def _is_offered(self, enrolment: Enrolment) -> bool:
+        """Whether a config that is to be obeyed says that this rollout goes on."""
+        model = self._model(enrolment.model_id)
+        rollout = None if model is None else model.rollout
+        return rollout is not None and rollout.rollout_id == enrolment.rollout_id
 
     def _privatise(self, inference: Inference) -> tuple[Mapping[str, float], float]:
         response = self._settings.randomised.get(inference.model_id)
@@ -241,10 +290,10 @@ class Client:
         answer = response.answer(int(truth), self._rng)
         return {**inference.measured, "prediction_class": answer}, response.epsilon
 
-    def _add_to_day(self, inference: Inference, now_ms: int) -> None:
+    def _add_to_day(self, inference: Inference, at: int) -> None:
         """The installation's value, whichever version ran: both arms are counted from enrolment."""
         enrolment = self._installation.active(inference.model_id)
-        totals = None if enrolment is None else enrolment.day_totals(now_ms)
+        totals = None if enrolment is None else enrolment.day_totals(at)
         if totals is None:
             return
         measured = inference.measured
@@ -253,19 +302,22 @@ class Client:
         totals.data_bytes += measured.get("bytes_sent", 0) + measured.get("bytes_received", 0)
 
     def _announce(self, enrolment: Enrolment, model: OfferedModel) -> None:
-        upload = self._start(self._key_of_arm(enrolment, model))
-        say_enrolled(upload, enrolment)
-        self._enqueue(upload)
+        key = self._key_of_arm(enrolment, model)
+        self._enqueue(key, lambda upload: say_enrolled(upload, enrolment))
 
     def _enqueue_days(self, enrolment: Enrolment) -> None:
         model = self._model(enrolment.model_id)
-        ended = enrolment.take_ended_days(self._now_ms())
-        if model is None or not ended:
+        if model is None or not self._is_offered(enrolment):
+            return  # until a config says whether it goes on
+        ended = enrolment.take_ended_days(self._steady())
+        if not ended:
             return
-        upload = self._start(self._key_of_arm(enrolment, model))
-        for day, totals in ended:
-            say_day(upload, day, totals)
-        self._enqueue(upload)
+
+        def say(upload: pb.UploadRequest) -> None:
+            for day, totals in ended:
+                say_day(upload, day, totals)
+
+        self._enqueue(self._key_of_arm(enrolment, model), say)
 
     def _key_of_arm(self, enrolment: Enrolment, model: OfferedModel) -> BatchKey:
         offered = model.stable
@@ -276,23 +328,43 @@ class Client:
         # the stratum of its bets, so that they count among those that enrolled there
         return key if response is None else replace(key, epsilon=response.epsilon)
 
+    def _enqueue_label(self, key: BatchKey, report: pb.OutcomeFeedback) -> None:
+        self._enqueue(key, lambda upload: upload.outcomes.append(report))
+
     def _enqueue_batch(self, batch: Batch) -> None:
-        upload = self._start(batch.key)
-        batch.fill(upload)
-        if any(batch.bets):
-            enrolment = self._installation.find(batch.key.rollout_id, batch.key.model_id)
-            upload.enrolled_ms = 0 if enrolment is None else enrolment.cohort_start_ms
-        self._enqueue(upload)
+        def say(upload: pb.UploadRequest) -> None:
+            batch.fill(upload, at=self._steady())
+            if any(batch.bets):
+                enrolment = self._installation.find(batch.key.rollout_id, batch.key.model_id)
+                upload.enrolled_ms = 0 if enrolment is None else enrolment.cohort_start_ms
 
-    def _start(self, key: BatchKey) -> pb.UploadRequest:
-        return start_upload(self._settings.device, key, now_ms=self._now_ms(), rng=self._rng)
+        self._enqueue(batch.key, say)
 
-    def _enqueue(self, upload: pb.UploadRequest) -> None:
-        self._save()  # first: after a crash in between, what was said once is not said again
-        self.outbox.queue.put(upload.SerializeToString())
+    def _enqueue(self, key: BatchKey, say: Callable[[pb.UploadRequest], object]) -> None:
+        """Make an upload and queue it. One that cannot be made, or counted, is lost alone."""
+        try:
+            upload = start_upload(
+                self._settings.device, key, now_ms=self._steady.wall_ms(), rng=self._rng
+            )
+            say(upload)
+            body = upload.SerializeToString()
+        except _UNSAYABLE:
+            self.left_out["upload"] += 1
+            return
+        # first: after a crash in between, what was said once is not said again
+        if self._save():
+            self.outbox.queue.put(body)
 
-    def _save(self) -> None:
-        save_installation(self._state_path, self._installation)
+    def _save(self) -> bool:
+        self._installation.lived_ms = self._steady()
+        self._installation.seen_ms = self._steady.seen_ms
+        is_saved = save_installation(self._state_path, self._installation)
+        self.left_out["unsaved"] += not is_saved
+        return is_saved
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= _COUNT_MAX
 
 
 def _key_of(inference: Inference, enrolment: Enrolment | None) -> BatchKey:

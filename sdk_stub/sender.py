@@ -12,18 +12,16 @@ from urllib.parse import urlsplit
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from sdk_stub.connection import LOST, Answer, Connection
+from sdk_stub.connection import Answer, Connection
 from sdk_stub.fleet import Outgoing
+from sdk_stub.refusals import is_final, retry_after_s
 from sdk_stub.retry import Backoff
-from sdk_stub.transport import retry_after_s
 from wire.pb import telemetry_pb2 as pb
 
 _GZIP_WINDOW: Final = 16 + 12  # gzip framing, 4 KiB: an upload is no longer, and set-up is cheap
 _GZIP_MEMORY: Final = 5
 _RECONNECT_S: Final = 0.2
 _OK: Final = 200
-_SERVER_ERROR: Final = 500
-_TRY_AGAIN: Final = frozenset({LOST.status, _OK, 408, 425, 429})  # 200 without a receipt is none
 
 
 @dataclass(slots=True)
@@ -180,15 +178,18 @@ class Sender:
         receipt = read_receipt(answer)
         if receipt is not None:
             self.counts.acknowledge(receipt, is_copy=job.copy > 0)
-        elif answer.status in _TRY_AGAIN or answer.status >= _SERVER_ERROR:
-            job.failures += 1
-            self.counts.retry(answer.status)
-            after_s = retry_after_s(answer.header(b"retry-after")) if answer.head else 0
-            delay_ms = self._backoff.delay_ms(job.failures, retry_after_s=after_s, rng=self._rng)
-            self._later_number += 1
-            heapq.heappush(self._later, (self._now_ms() + delay_ms, self._later_number, job))
-        else:
+            return
+        asked = answer.header(b"retry-after") if answer.head else ""
+        if is_final(answer.status, asked):
             self.counts.refuse(answer.status)
+            return
+        job.failures += 1  # 200 without a receipt, too
+        self.counts.retry(answer.status)
+        delay_ms = self._backoff.delay_ms(
+            job.failures, retry_after_s=retry_after_s(asked), rng=self._rng
+        )
+        self._later_number += 1
+        heapq.heappush(self._later, (self._now_ms() + delay_ms, self._later_number, job))
 
     def _reopen(self) -> None:
         if not self._stopping:

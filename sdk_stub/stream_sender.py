@@ -13,14 +13,7 @@ from sdk_stub.transport import retry_info_s
 from wire.pb import telemetry_pb2 as pb
 
 _POLL_S: Final = 0.05
-_GIVE_UP: Final = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNIMPLEMENTED,
-    }
-)
+_GIVE_UP: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT})
 
 
 class AppStream:

@@ -9,21 +9,20 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from sdk_stub.refusals import KEPT_CODES, is_about_everyone, is_final, retry_after_s
 from sdk_stub.releases import SIGNATURE_HEADER
 from wire.errors import PermanentError, TransientError
 from wire.pb import telemetry_pb2 as pb
 
 _PROTOBUF: Final = "application/x-protobuf"
-_RETRY_AFTER_UNREADABLE_S: Final = 5
-_TRY_AGAIN: Final = frozenset({408, 425, 429})
-_GRPC_TRY_AGAIN: Final = frozenset(
+_ANSWER_BYTES_MAX: Final = 1 << 20
+_GRPC_ABOUT_UPLOAD: Final = frozenset(
     {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.FAILED_PRECONDITION,
     }
 )
 
@@ -41,10 +40,7 @@ class HttpTransport:
     def send(self, upload: bytes) -> pb.Receipt:
         headers = {"Content-Type": _PROTOBUF, "Content-Encoding": "gzip", "Accept": _PROTOBUF}
         body = gzip.compress(upload, 6, mtime=0)
-        try:
-            answer = self._client.post("/v1/telemetry", content=body, headers=headers)
-        except httpx.TransportError as error:
-            raise TransientError("unreachable", type(error).__name__, retry_after_s=0) from error
+        answer = self._ask("POST", "/v1/telemetry", headers, body)
         _raise_for(answer)
         try:
             return pb.Receipt.FromString(answer.content)
@@ -52,37 +48,49 @@ class HttpTransport:
             raise TransientError("receipt_unreadable", "no receipt", retry_after_s=0) from error
 
     def fetch(self, app_id: str, etag: str) -> tuple[bytes, str, str] | None:
-        try:
-            answer = self._client.get(
-                f"/v1/releases/{app_id}", headers={"If-None-Match": etag} if etag else {}
-            )
-        except httpx.TransportError as error:
-            raise TransientError("unreachable", type(error).__name__, retry_after_s=0) from error
+        known = {"If-None-Match": etag} if etag else {}
+        answer = self._ask("GET", f"/v1/releases/{app_id}", known)
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
         _raise_for(answer)
         headers = answer.headers
         return answer.content, headers.get(SIGNATURE_HEADER, ""), headers.get("ETag", "")
 
+    def _ask(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> httpx.Response:
+        """One request; an answer without end is cut off."""
+        try:
+            with self._client.stream(method, path, headers=headers, content=body) as answer:
+                content = b""
+                for part in answer.iter_bytes():
+                    content += part
+                    if len(content) > _ANSWER_BYTES_MAX:
+                        raise TransientError("answer_too_long", "", retry_after_s=0)
+        except httpx.RequestError as error:
+            raise TransientError("unreachable", type(error).__name__, retry_after_s=0) from error
+        return httpx.Response(answer.status_code, headers=_plain(answer.headers), content=content)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
 
+def _plain(headers: httpx.Headers) -> list[tuple[str, str]]:
+    """Without what was true of the bytes on the wire alone."""
+    return [(name, value) for name, value in headers.items() if name != "content-encoding"]
+
+
 def _raise_for(answer: httpx.Response) -> None:
-    if answer.status_code == httpx.codes.OK:
+    status, after = answer.status_code, answer.headers.get("Retry-After", "")
+    if status == httpx.codes.OK:
         return
-    if answer.status_code in _TRY_AGAIN or answer.is_server_error:
-        after = retry_after_s(answer.headers.get("Retry-After", ""))
-        raise TransientError("try_again", f"HTTP {answer.status_code}", retry_after_s=after)
-    raise PermanentError("refused", f"HTTP {answer.status_code}")
-
-
-def retry_after_s(header: str) -> int:
-    """Seconds that the server asks for; 0 if it asks for nothing."""
-    if not header:
-        return 0
-    return int(header) if header.isascii() and header.isdigit() else _RETRY_AFTER_UNREADABLE_S
+    if is_final(status, after):
+        raise PermanentError("refused", f"HTTP {status}")
+    after_s = retry_after_s(after)
+    if is_about_everyone(status):
+        raise TransientError("try_again", f"HTTP {status}", retry_after_s=after_s)
+    raise TransientError("upload_waits", f"HTTP {status}", retry_after_s=after_s)
 
 
 class GrpcTransport:
@@ -117,21 +125,33 @@ class GrpcTransport:
             raise _from_grpc(error) from error
         if not receipts:
             raise TransientError("receipt_unreadable", "no receipt", retry_after_s=0)
-        return receipts[0]
+        return _of_stream(receipts[0])
+
+
+def _of_stream(receipt: pb.Receipt) -> pb.Receipt:
+    """A stream goes on after a refusal, so it comes as a receipt in which nothing was accepted."""
+    if any(refusal.code in KEPT_CODES for refusal in receipt.refused):
+        raise TransientError("upload_waits", "refused in a stream", retry_after_s=0)
+    if receipt.refused and not receipt.batch_id:
+        raise PermanentError("refused", receipt.refused[0].code)
+    return receipt
 
 
 def _from_grpc(error: grpc.RpcError) -> PermanentError | TransientError:
-    code = error.code()
-    if code not in _GRPC_TRY_AGAIN:
+    """Only a plain "invalid" is for good; what comes with RetryInfo or of a proxy is kept."""
+    code, after_s = error.code(), retry_info_s(error)
+    if code is grpc.StatusCode.INVALID_ARGUMENT and after_s == 0:
         return PermanentError("refused", f"gRPC {code.name}")
-    return TransientError("try_again", f"gRPC {code.name}", retry_after_s=retry_info_s(error))
+    if code in _GRPC_ABOUT_UPLOAD:
+        return TransientError("upload_waits", f"gRPC {code.name}", retry_after_s=after_s)
+    return TransientError("try_again", f"gRPC {code.name}", retry_after_s=after_s)
 
 
 def retry_info_s(error: grpc.RpcError) -> int:
     """Seconds that a gRPC server asks for; 0 if it asks for nothing."""
     status = rpc_status.from_call(error)
     for detail in status.details if status is not None else ():
-        info = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            return int(info.retry_delay.seconds + (info.retry_delay.nanos > 0))
+        asked = error_details_pb2.RetryInfo()
+        if detail.Unpack(asked):
+            return max(int(asked.retry_delay.seconds + (asked.retry_delay.nanos > 0)), 0)
     return 0
