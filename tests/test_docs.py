@@ -252,9 +252,16 @@ def test_the_compose_file_is_what_the_specification_says(
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("services: {holdfast: {imagee: x}}")
 
-    good = checked(compose_checker, ROOT / "compose.yaml")
+    # filled in here, since the parser's own command does not look into the environment
+    filled = tmp_path / "compose.yaml"
+    filled.write_text(re.sub(r"\$\{\w+:\?[^}]+\}", "secret", (ROOT / "compose.yaml").read_text()))
+
+    good = checked(compose_checker, filled)
+    unset = checked(compose_checker, ROOT / "compose.yaml")
 
     assert good.returncode == 0, good.stderr
+    assert unset.returncode != 0
+    assert "HOLDFAST_STORE_PASSWORD" in unset.stderr
     assert checked(compose_checker, wrong).returncode != 0
 
 
