@@ -17,6 +17,8 @@ import asyncio
 import json
 import logging
 import os
+import resource
+import shutil
 import signal
 import socket
 import sys
@@ -28,12 +30,17 @@ from typing import Final
 
 import uvicorn
 
+from store import sandbox, statements
 from store.embedded import EmbeddedStore, without_arrow
-from store.gate import Role
-from store.http_app import Credential, HttpApp, ServerLimits
+from store.gate import Limits, Role
+from store.http_app import Credential, HttpApp, Run, ServerLimits
 from wire.errors import PermanentError
 
+_LOG: Final = logging.getLogger("holdfast.store")
 _STUCK_S: Final = 1.0
+_LOOK_S: Final = 0.25
+OVERRUN_EXIT: Final = 75
+"""Exit code when a statement outlived its time limit and the grace."""
 
 
 def read_credentials(path: Path) -> list[Credential]:
@@ -64,11 +71,8 @@ class _Server(uvicorn.Server):
             sys.stdout.flush()
 
 
-def serve(
-    store: EmbeddedStore, credentials: list[Credential], listener: socket.socket, *, grace_s: int
-) -> None:
-    """Answer until SIGTERM or SIGINT; then close the engine, whatever still runs."""
-    app = HttpApp(store, credentials, ServerLimits())
+def serve(app: HttpApp, listener: socket.socket, *, grace_s: int, overrun_s: float) -> None:
+    """Answer until SIGTERM or SIGINT; what still runs then is left to its end with the process."""
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -85,7 +89,7 @@ def serve(
     )
     signal.signal(signal.SIGTERM, _stay)  # uvicorn raises the signal again once it has stopped
     signal.signal(signal.SIGINT, _stay)
-    asyncio.run(_Server(config).serve(sockets=[listener]))
+    asyncio.run(_serve(_Server(config), listener, app, overrun_s))
     app.close()
     deadline = time.monotonic() + _STUCK_S
     while app.running and time.monotonic() < deadline:
@@ -94,7 +98,30 @@ def serve(
         # A statement outlived the grace. Inserts that were answered are synced; leave at once.
         sys.stderr.flush()
         os._exit(0)
-    store.close()
+
+
+async def _serve(
+    server: uvicorn.Server, listener: socket.socket, app: HttpApp, overrun_s: float
+) -> None:
+    watch = asyncio.create_task(_end_overruns(app, overrun_s))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watch.cancel()
+
+
+async def _end_overruns(app: HttpApp, overrun_s: float) -> None:
+    """End the process when a statement does not heed its time limit: nothing else ends its thread.
+
+    Whoever started the store starts it again; inserts that were not answered are sent again.
+    """
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        late_s = app.overrun_s()
+        if late_s > overrun_s:
+            _LOG.error("statement_overran late_s=%.1f; the store starts anew", late_s)
+            sys.stderr.flush()
+            os._exit(OVERRUN_EXIT)
 
 
 def _stay(number: int, frame: FrameType | None) -> None:
@@ -111,8 +138,24 @@ def _exit_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def main(arguments: list[str]) -> int:
-    """Open, listen, serve."""
+def shut_in(folder: Path) -> None:
+    """Take this process's rights, but to its folder; say loudly what the kernel cannot hold.
+
+    The engine makes a scratch database while it is imported: that lies in the folder too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    os.putenv("TMPDIR", str(scratch))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    held = sandbox.enter(folder)
+    if held.open_doors != ("UDP",):
+        _LOG.error("store_not_shut_in abi=%d open=%s", held.abi, ",".join(held.open_doors))
+
+
+def main(arguments: list[str], run: Run = statements.run) -> int:
+    """Open, listen, serve. `run` judges and runs a statement."""
     os.umask(0o077)  # what the engine writes is readable by its owner alone
     parser = argparse.ArgumentParser(prog="store.endpoint", description="chDB over ClickHouse HTTP")
     parser.add_argument("--path", type=Path, required=True)
@@ -121,6 +164,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--exit-with-parent", action="store_true")
     parser.add_argument("--grace-s", type=int, default=7)
+    parser.add_argument("--statement-s", type=int, default=Limits().seconds_max)
+    parser.add_argument("--overrun-s", type=float, default=10.0)
     parser.add_argument("--log-level", default="WARNING")
     options = parser.parse_args(arguments)
     logging.basicConfig(
@@ -131,13 +176,17 @@ def main(arguments: list[str]) -> int:
     try:
         credentials = read_credentials(options.credentials)
         listener = socket.create_server((options.host, options.port), backlog=128)
+        shut_in(options.path)
         store = EmbeddedStore(options.path)
     except (PermanentError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     if options.exit_with_parent:
         _exit_with_parent()
-    serve(store, credentials, listener, grace_s=options.grace_s)
+    limits = ServerLimits(analyst=Limits(seconds_max=options.statement_s))
+    app = HttpApp(store, credentials, limits, run)
+    serve(app, listener, grace_s=options.grace_s, overrun_s=options.overrun_s)
+    store.close()
     return 0
 
 

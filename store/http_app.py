@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -26,6 +27,9 @@ from wire.errors import PermanentError, TransientError
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+Run = Callable[[EmbeddedStore, Role, http_format.StatementRequest, Limits], Answer]
+"""Judges a request and runs it."""
 
 _LOG: Final = logging.getLogger("holdfast.store")
 _STATUS_OF: Final = {
@@ -82,9 +86,15 @@ class HttpApp:
     """ASGI callable; `close` once the server has stopped."""
 
     def __init__(
-        self, store: EmbeddedStore, credentials: list[Credential], limits: ServerLimits
+        self,
+        store: EmbeddedStore,
+        credentials: list[Credential],
+        limits: ServerLimits,
+        run: Run = statements.run,
     ) -> None:
         self._store = store
+        self._run_statement = run
+        self._began: dict[int, float] = {}  # an analyst's thread -> when its statement began
         self._credentials = credentials
         self._limits = limits
         self._lanes = {
@@ -100,6 +110,12 @@ class HttpApp:
     def running(self) -> int:
         """Statements that run or wait."""
         return sum(len(lane.taken) for lane in self._lanes.values())
+
+    def overrun_s(self) -> float:
+        """By how much the oldest of the analysts' statements is over its time; below 0 if none."""
+        began = list(self._began.values())
+        now = time.monotonic()
+        return now - min(began) - self._limits.analyst.seconds_max if began else -1.0
 
     def close(self) -> None:
         """Take no statement any more; what runs goes on until its end."""
@@ -180,7 +196,7 @@ class HttpApp:
         if "client_protocol_version" in query and request.sql == native_hello.QUESTION:
             answer = Answer(native_hello.hello(self._store.version), 1, output_format="Native")
         else:
-            answer = statements.run(self._store, role, request, self._limits.analyst)
+            answer = self._timed(role, request)
         if query.get("compress") == "1":
             answer = replace(answer, body=framed(answer.body))
         return _answer_reply(
@@ -189,6 +205,16 @@ class HttpApp:
             if query.get("enable_http_compression") == "1"
             else "",
         )
+
+    def _timed(self, role: Role, request: http_format.StatementRequest) -> Answer:
+        """Run it, and let `overrun_s` see how long an analyst's statement has been running."""
+        thread = threading.get_ident()
+        if role is Role.ANALYST:
+            self._began[thread] = time.monotonic()
+        try:
+            return self._run_statement(self._store, role, request, self._limits.analyst)
+        finally:
+            self._began.pop(thread, None)
 
 
 async def _body(receive: Receive, bytes_max: int) -> bytes:

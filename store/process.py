@@ -6,6 +6,7 @@ import os
 import selectors
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -13,6 +14,8 @@ from typing import IO, Final
 from wire.errors import PermanentError
 
 _STOP_S: Final = 10.0
+_ENVIRONMENT: Final = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME"})
+"""What finds the interpreter and its libraries; everything else may be a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,15 @@ def start(
     errors: IO[bytes] | int | None = None,
     timeout_s: float = 60.0,
     grace_s: int = 7,
+    module: str = "store.endpoint",
+    more: Sequence[str] = (),
 ) -> StoreProcess:
     """Start ``python -m store.endpoint`` and wait for its ready line.
 
-    `errors` takes its standard error (default: ours); `grace_s` is how long running statements may
-    go on after SIGTERM. PermanentError ``store_not_started`` if it
-    ends before it listens, or does not listen in time.
+    Its environment is made here: nothing of ours, where secrets may be, reaches a process that
+    runs other people's statements. `errors` takes its standard error (default: ours); `grace_s` is
+    how long running statements may go on after SIGTERM; `more` are further options.
+    PermanentError ``store_not_started`` if it ends before it listens, or does not listen in time.
     """
     arguments: list[object] = [
         "--path",
@@ -78,9 +84,10 @@ def start(
         "--credentials",
         credentials.resolve(),
     ]
-    arguments += ["--grace-s", grace_s]
+    arguments += ["--grace-s", grace_s, *more]
     popen = subprocess.Popen(
-        [sys.executable, "-m", "store.endpoint", *map(str, arguments), "--exit-with-parent"],
+        [sys.executable, "-m", module, *map(str, arguments), "--exit-with-parent"],
+        env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
@@ -96,6 +103,11 @@ def start(
             "store_not_started",
             f"the store on {folder} did not start (exit code {code}); the reason is in its log",
         ) from error
+
+
+def _environment() -> dict[str, str]:
+    ours = os.environ  # noqa: TID251 - no setting: what the interpreter itself is found by
+    return {name: value for name, value in ours.items() if name in _ENVIRONMENT}
 
 
 def _first_line(popen: subprocess.Popen[bytes], timeout_s: float) -> bytes:

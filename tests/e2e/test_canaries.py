@@ -32,7 +32,7 @@ from tests.fakes.canaries import (
     tables,
 )
 from tests.fakes.ingest_world import upload
-from tests.fakes.node_world import RunningNode, running_node, until
+from tests.fakes.node_world import CLOCKS, RunningNode, running_node, until
 from wire.pb import telemetry_pb2 as pb
 from wire.segment import decode
 
@@ -56,8 +56,9 @@ def good(**changes: str) -> pb.UploadRequest:
 
 
 def judged(arm: pb.Arm) -> bytes:
-    """One phone's label: the candidate is always wrong, so the release is rolled back."""
+    """One phone that enrols, and its label: the candidate is always wrong and is rolled back."""
     made = upload(1)
+    made.enrolled, made.enrolled_ms = True, now_ms() // CLOCKS.cohort_ms * CLOCKS.cohort_ms
     made.context.region, made.context.rollout_id, made.context.step = REGISTERED, f"{MODEL}-2.0", 1
     made.context.arm = arm
     is_candidate = arm == pb.CANDIDATE
