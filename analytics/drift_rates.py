@@ -152,6 +152,12 @@ def fit(
     )
 
 
+def _level_sd(parts: NDArray[np.float64], season: Baseline) -> float:
+    """Standard error of the season's value, over an hour or a week: not of its mean alone."""
+    columns = drift_baseline.columns(season.seasons)
+    return float(np.sqrt(parts @ parts)) * max(1.0, 0.5 * sqrt(columns))
+
+
 def _season(
     start_ms: NDArray[np.int64],
     shares: NDArray[np.float64],
