@@ -284,7 +284,7 @@ _PASSED_ON = {
 }
 _BENCHES = (
     *("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage"),
-    *("manifests", "gate", "bodies", "fuzz"),
+    *("manifests", "gate", "bodies", "fuzz", "forgery"),
 )
 
 
