@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 
@@ -222,16 +221,6 @@ def test_the_credentials_file_is_for_its_owner_and_holds_no_password(tmp_path: P
 
     assert path.stat().st_mode & 0o777 == 0o600
     assert "s3cret" not in path.read_text()
-
-
-def test_an_idle_store_stays_under_330_megabytes(tmp_path: Path) -> None:
-    running, endpoint = start_store(tmp_path)
-    migrate(endpoint.writer(), now_ms=1, app_version="test")
-
-    resident = psutil.Process(running.popen.pid).memory_info().rss
-
-    assert running.stop() == 0
-    assert resident < 330e6
 
 
 def test_inserts_are_synced_before_they_are_answered(store_endpoint: StoreEndpoint) -> None:
