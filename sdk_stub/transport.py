@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from sdk_stub.etags import is_one_tag
 from sdk_stub.refusals import KEPT_CODES, is_about_everyone, is_final, retry_after_s
 from sdk_stub.releases import SIGNATURE_HEADER
 from wire.errors import PermanentError, TransientError
@@ -48,7 +49,7 @@ class HttpTransport:
             raise TransientError("receipt_unreadable", "no receipt", retry_after_s=0) from error
 
     def fetch(self, app_id: str, etag: str) -> tuple[bytes, str, str] | None:
-        known = {"If-None-Match": etag} if etag else {}
+        known = {"If-None-Match": etag} if is_one_tag(etag) else {}
         answer = self._ask("GET", f"/v1/releases/{app_id}", known)
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
