@@ -9,6 +9,7 @@ import typer
 from holdfast import garbage
 from holdfast.cli_base import Dir, Json, known_errors
 from holdfast.cli_letters import dead_letters
+from holdfast.cli_roots import online, roots
 from holdfast.folder import keep_private
 from holdfast.output import give
 
@@ -132,6 +133,8 @@ keys = typer.Typer(
     help="Who may write: API keys of apps.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(keys, name="keys")
+keys.add_typer(roots, name="root")
+keys.command("online")(known_errors(online))
 app.add_typer(dead_letters, name="dead-letters")
 
 
@@ -284,7 +287,7 @@ _PASSED_ON = {
 }
 _BENCHES = (
     *("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage"),
-    *("manifests", "gate", "bodies", "fuzz", "forgery"),
+    *("manifests", "gate", "bodies", "fuzz", "forgery", "tuf"),
 )
 
 

@@ -90,6 +90,15 @@ class Settings(BaseSettings):
     gitops_proxy: SecretStr = Field(
         default=SecretStr(""), description="proxy for http(s) remotes; else `https_proxy` and so on"
     )
+    release_key_uri: str = Field(
+        default="", description="the online key of release metadata, if not a file of the node's"
+    )
+    release_key_pin: SecretStr = Field(
+        default=SecretStr(""), description="what the token of release_key_uri asks for"
+    )
+    release_valid_hours: float = Field(
+        default=24.0, ge=1, le=720, description="how long phones obey a config they cannot refresh"
+    )
     slack_webhook_url: SecretStr = Field(
         default=SecretStr(""), description="Slack incoming webhook"
     )

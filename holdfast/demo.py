@@ -203,6 +203,7 @@ class Demo:
         settings = RunSettings(
             base_url=f"http://127.0.0.1:{said['http_port']}",
             keys={m.app_id: keys.create(m.app_id) for m in models(self.plan)},
+            root=Path(str(said["release_root"])).read_bytes(),
             seed=self.plan.seed,
             fault=self.plan.fault,
             target=FaultTarget(self.bad.model_id, self.bad.candidate),

@@ -9,11 +9,16 @@ import numpy as np
 from holdfast.config import Settings
 from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
+from ingest import signing
 from ingest.batch_key import NO_KEY, BatchKey, load_or_make, next_hour
+from ingest.issue import IssueFolder
+from ingest.online_key import OnlineKeys
 from ingest.ports import Log
 from ingest.receive import Receiver, ReceiveSettings
+from ingest.releases import ReleaseConfigs
 from ingest.serve import ServeSettings
 from wire.errors import PermanentError
+from wire.times import HOUR_MS
 
 
 def make_receiver(
@@ -34,6 +39,20 @@ def make_receiver(
         now_ms=now_ms,
         rng=np.random.default_rng(),
         settings=ReceiveSettings(writer=settings.writer, batch_key=batch_key),
+    )
+
+
+def make_releases(settings: Settings, folder: Folder, now_ms: int) -> ReleaseConfigs:
+    """Release configs in both forms; on a new folder with a root of its own, for a try-out."""
+    tuf = folder.signing / "tuf"
+    keys = OnlineKeys(tuf, settings.release_key_uri, settings.release_key_pin.get_secret_value())
+    keys.begin(now_ms)
+    keys.signer()  # say now, not at the first phone, that the root names another key
+    return ReleaseConfigs(
+        signing.load_or_make(folder.signing / "release-config.pem"),
+        IssueFolder(tuf / "apps"),
+        keys,
+        valid_ms=int(settings.release_valid_hours * HOUR_MS),
     )
 
 

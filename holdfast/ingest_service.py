@@ -16,7 +16,7 @@ from functools import partial
 from actions.desired_files import BrokenManifestsError
 from holdfast.clock import wrong_by
 from holdfast.config import Settings
-from holdfast.doors import claim_writer, make_receiver, serve_settings
+from holdfast.doors import claim_writer, make_receiver, make_releases, serve_settings
 from holdfast.farewell import leave, wait_for
 from holdfast.folder import Folder
 from holdfast.gitops import DesiredWatch
@@ -28,9 +28,7 @@ from holdfast.registered import RegistrationWatch
 from holdfast.worker_clocks import clocks_of, window_alone
 from ingest.keys import KeyFile
 from ingest.receive import Receiver
-from ingest.releases import ReleaseConfigs
 from ingest.serve import Ports, serve
-from ingest.signing import load_or_make
 from streams.clocks import Clocks
 from streams.kafka.topic_watch import follow_topics
 from streams.kafka.topics import ensure_topics
@@ -52,7 +50,7 @@ class IngestService:
         folder.create()
         claim_writer(folder, settings.writer)
         self._keys = KeyFile(folder.keys, now_ms=self._now_ms)
-        self._releases = ReleaseConfigs(load_or_make(folder.signing / "release-config.pem"))
+        self._releases = make_releases(settings, folder, self._now_ms())
         kept_file = folder.gitops / f"desired-{settings.writer}.json"
         self._watch = DesiredWatch(
             # each process has a clone of its own: the folder may be shared
@@ -149,6 +147,7 @@ class IngestService:
             "health_port": ports.health,
             "writer": self._settings.writer,
             "release_config_key": self._releases.signer.public_key,
+            "release_root": self._releases.root_path,
         }
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()

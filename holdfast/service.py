@@ -123,6 +123,7 @@ class Service:
             "health_port": ports.health,
             "store_port": self._settings.store_port,
             "release_config_key": self._parts.releases.signer.public_key,
+            "release_root": self._parts.releases.root_path,
         }
         write_private(self._folder.service, json.dumps(said))
         sys.stdout.write(json.dumps({"ready": True, **said}) + "\n")

@@ -51,6 +51,8 @@ def run_up(
                     f"ClickHouse   http://127.0.0.1:{said['store_port']}  user analyst",
                     f"password     of analyst, in {passwords}",
                     f"config key   {said['release_config_key']}",
+                    f"config root  {said['release_root']}",
+                    *_try_out(node.settings),
                     "stop with Ctrl-C",
                 ]
             ),
@@ -59,6 +61,16 @@ def run_up(
     finally:
         node.stop()
     return 0
+
+
+def _try_out(settings: Settings) -> list[str]:
+    """What a production node must not look like."""
+    if not (Folder(settings.dir).signing / "tuf" / "try-out-root").exists():
+        return []
+    return [
+        "TRY-OUT      the key of the config root lies on this node: who takes the node takes the",
+        "             fleet. Before apps ship the root: docs/runbook.md, 'The root of releases'",
+    ]
 
 
 def _ask(settings: Settings) -> None:

@@ -11,11 +11,11 @@ from actions.perform import Performer
 from actions.repository import Repository
 from actions.slack import Slack, SlackSettings
 from holdfast.config import Settings
+from holdfast.doors import make_releases
 from holdfast.folder import Folder
 from holdfast.outside import repository_of
 from ingest.keys import KeyFile
 from ingest.releases import ReleaseConfigs
-from ingest.signing import load_or_make
 from streams.local_worker import WorkerSettings
 from streams.log.sqlite import SqliteLog
 from wire.desired import Policy
@@ -46,7 +46,7 @@ def make_parts(settings: Settings, folder: Folder, now_ms: Callable[[], int]) ->
             reserve_bytes=settings.disk_reserve_mb << 20,
         ),
         keys=KeyFile(folder.keys, now_ms=now_ms),
-        releases=ReleaseConfigs(load_or_make(folder.signing / "release-config.pem")),
+        releases=make_releases(settings, folder, now_ms()),
         performer=Performer(
             Outbox(folder.outbox),
             Rollback(acting, np.random.default_rng()),

@@ -4,6 +4,9 @@ The upload path is called thousands of times a second and FastAPI would cost mor
 itself, so it is answered before the framework is asked.
 """
 
+import asyncio
+import hashlib
+
 import fastapi
 import msgspec
 from fastapi import Request, Response
@@ -11,15 +14,18 @@ from fastapi import Request, Response
 from ingest.explain import Explainer, Report
 from ingest.http_answer import problem_headers, problem_of, send_problem, send_receipt
 from ingest.http_body import ClientGoneError, Receive, RequestReader, Scope, Send
+from ingest.issue import Issue
 from ingest.openapi import describe_upload
 from ingest.receipt import UploadRefused
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.status import status_of
+from ingest.tuf_issue import TIMESTAMP
 from wire.errors import PermanentError, TransientError
 
 UPLOAD_PATH = "/v1/telemetry"
 _CONFIG_FRESH_S = 30
+_ETAG_HEX = 32
 
 
 class HttpIngest:
@@ -97,22 +103,49 @@ def _add_releases(app: fastapi.FastAPI, receiver: Receiver, releases: ReleaseCon
     async def public_keys() -> dict[str, list[dict[str, str]]]:
         return {"keys": [{"algorithm": "ed25519", "public_key": releases.signer.public_key}]}
 
-    @app.get("/v1/releases/{app_id}", summary="Which versions the phones of this app run")
-    async def release_config(app_id: str, request: Request) -> Response:
+    async def issue_of(app_id: str) -> Issue:
         desired = receiver.desired.current()
         if desired is None:
             raise receiver.admission.come_back("desired_state_missing", "nothing was read yet")
-        config = releases.of(app_id, desired, receiver.now_ms())
-        etag = f'"{config.serial}"'
+        now_ms = receiver.now_ms()
+        ready = releases.ready(app_id, desired, now_ms)
+        if ready is not None:
+            return ready
+        return await asyncio.to_thread(releases.of, app_id, desired, now_ms)
+
+    @app.get("/v1/releases/{app_id}", summary="Which versions the phones of this app run")
+    async def release_config(app_id: str, request: Request) -> Response:
+        issue = await issue_of(app_id)
         headers = {
-            "etag": etag,
+            "etag": issue.etag,
             "cache-control": f"public, max-age={_CONFIG_FRESH_S}",
-            "holdfast-signature": config.signature,
+            "holdfast-signature": issue.signature,
         }
-        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
-        if etag in known or f"W/{etag}" in known or "*" in known:
-            return Response(status_code=304, headers=headers)
-        return Response(config.body, media_type="application/json", headers=headers)
+        return _unless_known(request, issue.body, headers)
+
+    @app.get("/v1/tuf/{app_id}/{kind}/{name}", summary="The same as a TUF repository")
+    async def tuf_file(app_id: str, kind: str, name: str, request: Request) -> Response:
+        path = f"{kind}/{name}"
+        content = releases.file(await issue_of(app_id), path)
+        if content is None:
+            raise PermanentError(
+                "tuf_file_unknown", "the repository has no such file", accepted="what TUF names"
+            )
+        headers = {
+            "etag": f'"{hashlib.sha256(content).hexdigest()[:_ETAG_HEX]}"',
+            "cache-control": f"public, max-age={_CONFIG_FRESH_S}"
+            if path == TIMESTAMP
+            else "public, max-age=31536000, immutable",
+        }
+        return _unless_known(request, content, headers)
+
+
+def _unless_known(request: Request, content: bytes, headers: dict[str, str]) -> Response:
+    etag = headers["etag"]
+    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag in known or f"W/{etag}" in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="application/json", headers=headers)
 
 
 def _add_problems(app: fastapi.FastAPI) -> None:

@@ -104,14 +104,9 @@ class KeyFile:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Read, and let nobody else change the file until what came of it is written."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with alone(self._path.parent):
             self._read()
             yield
-        finally:
-            os.close(folder)
 
     def _add(self, app_id: str) -> str:
         key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
@@ -157,6 +152,18 @@ class KeyFile:
         write_private(self._path, msgspec.json.format(msgspec.json.encode([*self._keys.values()])))
         self._stamp = None
         self._looked_ms = -_LOOK_AGAIN_MS
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only process that works in a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -31,6 +31,7 @@ STATUS: Final[dict[str, Status]] = {
     "key_expired": _NO_KEY,
     "key_other_app": Status(403, grpc.StatusCode.PERMISSION_DENIED, "The key is of another app"),
     "app_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such app"),
+    "tuf_file_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such file"),
     "method_not_allowed": Status(405, grpc.StatusCode.UNIMPLEMENTED, "Use POST"),
     "head_too_large": Status(431, grpc.StatusCode.RESOURCE_EXHAUSTED, "The head is too large"),
     "head_too_slow": Status(408, grpc.StatusCode.DEADLINE_EXCEEDED, "The head came too slowly"),

@@ -27,26 +27,29 @@ from sdk_stub.batch import (
 from sdk_stub.buffer import UploadQueue
 from sdk_stub.damage import forget_asides
 from sdk_stub.enrolment import Enrolment
+from sdk_stub.header_releases import HeaderReleases
 from sdk_stub.installation import load_installation, save_installation
 from sdk_stub.measured import only_sound
 from sdk_stub.outbox import Outbox
-from sdk_stub.ports import ReleaseSource, Transport
+from sdk_stub.ports import ReleaseSource, Transport, Verifier
 from sdk_stub.randomise import RandomisedResponse
-from sdk_stub.releases import OfferedModel, ReleaseConfig, accept_config
+from sdk_stub.releases import OfferedModel, ReleaseConfig, parse_config
 from sdk_stub.retry import Backoff
 from sdk_stub.steady import SteadyClock
 from wire.desired import Version
-from wire.errors import PermanentError
 from wire.pb import telemetry_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """`public_key`: raw Ed25519, shipped with the app. `randomised`: per model id."""
+    """`public_key`: raw Ed25519, shipped with the app, where configs come in the header's form.
+
+    `randomised`: per model id.
+    """
 
     device: Device
     folder: Path
-    public_key: bytes
+    public_key: bytes = b""
     queue_bytes_max: int = 4_000_000
     rows_max: int = 40
     backoff: Backoff = field(default_factory=Backoff)
@@ -79,14 +82,18 @@ class Client:
         self,
         settings: ClientSettings,
         transport: Transport,
-        releases: ReleaseSource,
+        releases: ReleaseSource | Verifier,
         *,
         now_ms: Callable[[], int],
         rng: np.random.Generator,
         monotonic_ms: Callable[[], int] | None = None,
     ) -> None:
         self._settings = settings
-        self._releases = releases
+        self._releases = (
+            releases
+            if isinstance(releases, Verifier)
+            else HeaderReleases(settings.public_key, releases)
+        )
         self._rng = rng
         self._state_path = settings.folder / "installation.json"
         self.left_out: Counter[str] = Counter()
@@ -125,19 +132,25 @@ class Client:
             self._state_path.unlink(missing_ok=True)  # no consent is what a new one begins with
 
     def refresh_releases(self) -> bool:
-        """Fetch the release config if it changed; whether it did."""
-        app_id = self._settings.device.app_id
-        held = self._installation.signed_config
-        answer = self._releases.fetch(app_id, held[2] if held else "")
-        if answer is None:
+        """Fetch the release config if it changed; whether it says something new.
+
+        Raises PermanentError if what came is not to be obeyed, TransientError if nothing came: what
+        is held stays in force until it expires.
+        """
+        held = self._releases.refresh(
+            self._settings.device.app_id,
+            self._installation.held,
+            now_ms=self._steady.wall_ms(),
+            at=self._steady(),
+        )
+        if held is None:
             return False
-        body, signature, _ = answer
-        config = accept_config(body, signature, self._settings.public_key, app_id=app_id)
-        self._config, self._installation.signed_config = config, answer
-        for model in config.models:
+        before, self._config = self._config, parse_config(held.body)
+        self._installation.held = held
+        for model in self._config.models:
             self._installation.obey(model)
         self._save()
-        return True
+        return before is None or before.models != self._config.models
 
     def download_became_possible(self, model_id: str) -> Version | None:
         """Network and charging allow a download now: enrol, and say what to download, if anything.
@@ -169,7 +182,10 @@ class Client:
             self._save()
 
     def version_to_load(self, model_id: str) -> Version | None:
-        """What the app must load; None before the first config, and without one the last stable."""
+        """What the app must load; None before the first config.
+
+        Without a config to obey it is the last stable version.
+        """
         model = self._model(model_id)
         if model is None:
             return self._installation.stables.get(model_id)
@@ -240,6 +256,7 @@ class Client:
         for enrolment in self._installation.enrolments:
             if not enrolment.retired:
                 self._enqueue_days(enrolment)
+        self._save()  # where the steady clock stands, too
 
     def send(self) -> int | None:
         """Send what waits; milliseconds until the next try makes sense, None if nothing waits."""
@@ -250,20 +267,23 @@ class Client:
 
         Else it is dropped with its ETag, so that the next fetch brings one.
         """
-        held, settings = self._installation.signed_config, self._settings
+        held = self._installation.held
         if held is None:
             return None
-        try:
-            return accept_config(
-                held[0], held[1], settings.public_key, app_id=settings.device.app_id
-            )
-        except PermanentError:
-            self._installation.signed_config = None
-            self.left_out["config"] += 1
-            return None
+        if self._releases.believes(held, self._settings.device.app_id):
+            return parse_config(held.body)
+        self._installation.held = None
+        self.left_out["config"] += 1
+        return None
 
     def _model(self, model_id: str) -> OfferedModel | None:
-        return None if self._config is None else self._config.model(model_id)
+        """What is offered now: a config that has expired offers its stable version alone."""
+        held = self._installation.held
+        model = None if self._config is None else self._config.model(model_id)
+        if held is None or model is None or model.rollout is None:
+            return model
+        is_good = held.is_good(now_ms=self._steady.wall_ms(), at=self._steady())
+        return model if is_good else replace(model, rollout=None)
 
     def _counting(self, model_id: str, model_version: str) -> Enrolment | None:
         """The enrolment that this inference belongs to: its arm's version must have run."""

@@ -9,13 +9,10 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from sdk_stub.arm import Arm, count_inference
+from sdk_stub.releases import Length, Whole
 
 DAYS: Final = (0, 1, 3, 7)
 """Day blocks after enrolment that are reported, each once."""
-Whole = Annotated[int, Meta(ge=0, le=(1 << 62))]
-"""A time or a count that fits every field of the wire."""
-Length = Annotated[int, Meta(ge=1, le=(1 << 40))]
-"""Milliseconds of a period; a thirty-fifth of a millennium at most."""
 _Amount = Annotated[float, Meta(ge=0.0, le=1e30)]
 
 

@@ -4,29 +4,24 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from sdk_stub.connection import Answer, Connection
+from sdk_stub.config_poll import ConfigPoll
 from sdk_stub.faults import FAULTS, FaultTarget
 from sdk_stub.fleet import FleetSettings
-from sdk_stub.releases import SIGNATURE_HEADER, accept_config, parse_config
 from sdk_stub.sender import SendCounts, Sender
 from sdk_stub.simulate import Fleet
 from sdk_stub.stream_sender import StreamSender
-
-_NO_ETAG: Final = '""'
-_OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """`keys`: app id -> API key; the fleet has phones of every app in it.
 
-    `grpc_share` of uploads go over a stream to `grpc_target` (``host:port``). Configs are verified
-    if `public_key` is given.
+    `grpc_share` of uploads go over a stream to `grpc_target` (``host:port``). Configs come through
+    the reference client's verifiers: under TUF if `root` is given, with `public_key` in the
+    header's form, and with neither unverified.
     """
 
     base_url: str
@@ -36,6 +31,7 @@ class RunSettings:
     target: FaultTarget | None = None
     fleet: FleetSettings = field(default_factory=FleetSettings)
     public_key: bytes | None = None
+    root: bytes | None = None
     grpc_target: str = ""
     grpc_share: float = 0.0
     send_times: int = 1
@@ -86,10 +82,13 @@ class _Run:
     sleep: Callable[[float], None]
     stop: Callable[[], bool]
     on_progress: Callable[[Progress], None] | None
-    etags: dict[str, str] = field(default_factory=dict)
+    configs: ConfigPoll = field(init=False)
 
     async def go(self) -> SendCounts:
         settings = self.settings
+        self.configs = ConfigPoll(
+            settings.base_url, settings.keys, settings.public_key, settings.root, self.now_ms
+        )
         rng, sender_rng, route_rng = np.random.default_rng(settings.seed).spawn(3)
         fleet = Fleet(settings.fleet, rng=rng, fault=FAULTS[settings.fault], target=settings.target)
         sender = Sender(
@@ -110,6 +109,7 @@ class _Run:
         finally:
             poller.cancel()
             await asyncio.gather(poller, return_exceptions=True)
+            self.configs.close()
             await sender.stop()
             if streams is not None:
                 await asyncio.to_thread(streams.stop)
@@ -158,48 +158,10 @@ class _Run:
         """Each app's config, again and again; a server that is away is asked later."""
         while True:
             for app_id in self.settings.keys:
-                try:
-                    await self._fetch(fleet, app_id)
-                except OSError:
-                    continue
+                config = await asyncio.to_thread(self.configs.ask, app_id)
+                if config is not None:
+                    fleet.obey(config, self.now_ms())
             await asyncio.sleep(self.settings.poll_ms / 1000)
-
-    async def _fetch(self, fleet: Fleet, app_id: str) -> None:
-        settings = self.settings
-        held = self.etags.get(app_id, _NO_ETAG)
-        answer = await _get(
-            settings.base_url,
-            f"/v1/releases/{app_id}",
-            f"Authorization: Bearer {settings.keys[app_id]}\r\nIf-None-Match: {held}\r\n",
-        )
-        if answer.status != _OK:
-            return
-        if settings.public_key is None:
-            config = parse_config(answer.body)
-        else:
-            signature = answer.header(SIGNATURE_HEADER.lower().encode())
-            config = accept_config(answer.body, signature, settings.public_key, app_id=app_id)
-        self.etags[app_id] = answer.header(b"etag")
-        fleet.obey(config, self.now_ms())
-
-
-async def _get(base_url: str, path: str, headers: str) -> Answer:
-    """One GET on a connection of its own; `LOST` if it broke."""
-    url = urlsplit(base_url)
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Answer] = loop.create_future()
-    _, connection = await loop.create_connection(Connection, url.hostname or "", url.port or 80)
-    message = f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\n{headers}\r\n"
-
-    def answered(answer: Answer) -> None:
-        if not done.done():  # a poll that was given up closes the connection, and hears of it
-            done.set_result(answer)
-
-    connection.request(message.encode(), answered)
-    try:
-        return await done
-    finally:
-        connection.close()
 
 
 def _total(sender: Sender, streams: StreamSender | None) -> SendCounts:

@@ -12,8 +12,9 @@ from msgspec import Meta
 from sdk_stub.arm import SEED_BYTES, Arm, arm_of, draw_bet_position, fraction
 from sdk_stub.buffer import write_whole
 from sdk_stub.damage import put_aside, read_file
-from sdk_stub.enrolment import Enrolment, Whole
-from sdk_stub.releases import OfferedModel, OfferedRollout
+from sdk_stub.enrolment import Enrolment
+from sdk_stub.held_config import HeldConfig
+from sdk_stub.releases import OfferedModel, OfferedRollout, Whole
 from wire.desired import Version
 
 _REMEMBERED_MAX: Final = 64  # rollouts; older ones are withdrawn and cannot come back by then
@@ -24,14 +25,14 @@ _BYTES_MAX: Final = 4 << 20
 class Installation:
     """All that is kept between starts of the app.
 
-    `signed_config`: body, signature and ETag, for starts without network; `stables`: the last
+    `held`: the config to obey, for starts without network; `stables`: the last
     stable version of each model, for when no config is to be obeyed. `lived_ms`, `seen_ms`: where
     the `SteadyClock` and the wall clock stood.
     """
 
     seed: Annotated[bytes, Meta(min_length=SEED_BYTES, max_length=SEED_BYTES)]
     consent: bool = False
-    signed_config: tuple[bytes, str, str] | None = None
+    held: HeldConfig | None = None
     enrolments: list[Enrolment] = field(default_factory=list)
     stables: dict[str, Version] = field(default_factory=dict)
     lived_ms: Whole = 0

@@ -1,23 +1,29 @@
-"""The release config as a phone reads it: signed, cacheable, of its own app.
+"""The release config as a phone reads it, and the header's form: a signature over the body.
 
-A signature alone cannot tell an older config from the newest: whoever may answer for the server
-can hold a phone on a version that was once offered, never on one that was not.
+A signature alone cannot tell an older config from the newest, so the body says its version and
+when it expires: a phone goes only forwards, and leaves the candidate when it cannot refresh.
 """
 
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Meta
 
 from wire.desired import Version
 from wire.errors import PermanentError
 
 SIGNATURE_HEADER: Final = "Holdfast-Signature"
+CONFIG_BYTES_MAX: Final = 1 << 20
 _SCHEME: Final = "ed25519="
+Whole = Annotated[int, Meta(ge=0, le=(1 << 62))]
+"""A time or a count that fits every field of the wire."""
+Length = Annotated[int, Meta(ge=1, le=(1 << 40))]
+"""Milliseconds of a period; thirty-four years at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +31,13 @@ class OfferedRollout:
     """What a phone needs to decide its arm. `share` is per arm, in [0, 1/2]."""
 
     rollout_id: str
-    step: int
-    share: float
+    step: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+    share: Annotated[float, Meta(ge=0.0, le=0.5)]
     salt: str
     control: str
     candidate: Version
-    observation_ms: int
-    cohort_ms: int
+    observation_ms: Length
+    cohort_ms: Length
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,17 @@ class OfferedModel:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseConfig:
-    """All models of one app. `serial` is a digest of the content and changes with it."""
+    """All models of one app. `serial` is a digest of the content and changes with it.
+
+    `version` grows with every issue, and none is to be obeyed from `expires_ms` on (Unix). A server
+    of before says neither: version 0, which is obeyed until a higher one was seen.
+    """
 
     app_id: str
     serial: str
     models: tuple[OfferedModel, ...]
+    version: Whole = 0
+    expires_ms: Whole | None = None
 
     def model(self, model_id: str) -> OfferedModel | None:
         """The entry of this model, if the app has it."""
@@ -58,14 +70,12 @@ class ReleaseConfig:
 
 def parse_config(body: bytes) -> ReleaseConfig:
     """Read a config. PermanentError ``release_config_malformed`` if it is not one."""
+    if len(body) > CONFIG_BYTES_MAX:
+        raise PermanentError("release_config_malformed", "longer than any config")
     try:
-        config = msgspec.json.decode(body, type=ReleaseConfig)
-    except msgspec.MsgspecError as error:
+        return msgspec.json.decode(body, type=ReleaseConfig)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PermanentError("release_config_malformed", str(error)) from error
-    for model in config.models:
-        if model.rollout is not None and not 0.0 <= model.rollout.share <= 0.5:  # noqa: PLR2004
-            raise PermanentError("release_config_malformed", "share is not in [0, 0.5]")
-    return config
 
 
 def verify_signature(body: bytes, header: str, public_key: bytes) -> None:

@@ -1,6 +1,7 @@
 """The two ways to the server. Each tells permanent refusals from those to try again."""
 
 import gzip
+from collections.abc import Iterator
 from typing import Final
 
 import grpc
@@ -56,6 +57,19 @@ class HttpTransport:
         _raise_for(answer)
         headers = answer.headers
         return answer.content, headers.get(SIGNATURE_HEADER, ""), headers.get("ETag", "")
+
+    def open(self, path: str) -> Iterator[bytes]:
+        """A file of a TUF repository."""
+        try:
+            with self._client.stream("GET", path) as answer:
+                if answer.status_code == httpx.codes.NOT_FOUND:
+                    raise PermanentError("file_missing", "HTTP 404")
+                if answer.status_code != httpx.codes.OK:
+                    code = answer.status_code
+                    raise TransientError("try_again", f"HTTP {code}", retry_after_s=0)
+                yield from answer.iter_bytes()
+        except httpx.RequestError as error:
+            raise TransientError("unreachable", type(error).__name__, retry_after_s=0) from error
 
     def _ask(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None = None

@@ -14,7 +14,9 @@ import numpy as np
 import uvloop
 
 from ingest.anonymise import kept_batch_ids
+from ingest.issue import IssueFolder
 from ingest.keys import KeyFile
+from ingest.online_key import OnlineKeys
 from ingest.ports import Log, LogEntry
 from ingest.receive import Receiver, ReceiveSettings
 from ingest.releases import ReleaseConfigs
@@ -204,7 +206,10 @@ def running(
             made.append((ports, asyncio.get_running_loop(), stop))
             is_up.set()
 
-        releases = ReleaseConfigs(load_or_make(folder / "signing.pem"))
+        online = OnlineKeys(folder / "tuf")
+        online.begin(clock_ms())
+        issues = IssueFolder(folder / "tuf" / "apps")
+        releases = ReleaseConfigs(load_or_make(folder / "signing.pem"), issues, online)
         chosen = settings or ServeSettings(http_port=0, grpc_port=0, unready_s=0.05)
         await serve(receiver, keys=keys, releases=releases, settings=chosen, ready=ready, stop=stop)
 

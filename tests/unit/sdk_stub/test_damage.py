@@ -59,7 +59,7 @@ SPOILT_FIELDS: dict[str, dict[str, object]] = {
     "short seed": {"seed": base64.b64encode(b"123").decode()},
     "seed is null": {"seed": None},
     "consent is a word": {"consent": "yes"},
-    "config of a later version": {"signed_config": {"tuf": 1}},
+    "config of a later version": {"held": {"tuf": 1}},
     "enrolments are no list": {"enrolments": {"m0": {}}},
     "lived a negative time": {"lived_ms": -1},
 }
@@ -139,20 +139,21 @@ def test_a_rotated_key_drops_the_saved_config_and_stable_goes_on(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "spoilt",
     [
-        lambda held: [base64.b64encode(b"not json").decode(), *held[1:]],
-        lambda held: [held[0], "ed25519=", *held[2:]],
-        lambda held: [held[0], "", ""],
-        lambda held: [base64.b64encode(b"").decode(), held[1], held[2]],
+        {"body": base64.b64encode(b"not json").decode()},
+        {"body": ""},
+        {"signature": "ed25519="},
+        {"signature": "", "etag": ""},
+        {"trust": "another"},
     ],
 )
 def test_a_saved_config_that_nobody_signed_is_dropped(
-    tmp_path: Path, spoil: Callable[[list[str]], list[str]]
+    tmp_path: Path, spoilt: dict[str, str]
 ) -> None:
     world = _lived(tmp_path)
     path = tmp_path / "installation.json"
-    _set(path, signed_config=spoil(json.loads(path.read_text())["signed_config"]))
+    _set(path, held={**json.loads(path.read_text())["held"], **spoilt})
 
     client = world.client = world.start()
 
@@ -308,7 +309,7 @@ def test_no_bytes_in_any_file_keep_the_app_from_working(
         path = files[at % len(files)]
         content = path.read_bytes() or b"\0"
         spoilt = _flip(content, at, what) if isinstance(what, int) else content[:at] + what
-        path.write_bytes(spoilt[: at % len(spoilt)] if cuts else spoilt)
+        path.write_bytes(spoilt[: at % max(len(spoilt), 1)] if cuts else spoilt)
 
     client = world.client = world.start()
     world.server.taken.clear()
