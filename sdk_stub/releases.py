@@ -84,7 +84,8 @@ def verify_signature(body: bytes, header: str, public_key: bytes) -> None:
     `public_key` is the raw 32 bytes that the app ships with.
     """
     try:
-        signature = base64.b64decode(header.removeprefix(_SCHEME), validate=True)
+        said = header.removeprefix(_SCHEME) if header.startswith(_SCHEME) else ""
+        signature = base64.b64decode(said, validate=True)
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, body)
     except (InvalidSignature, ValueError, binascii.Error) as error:
         raise PermanentError(
