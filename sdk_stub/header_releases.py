@@ -1,6 +1,6 @@
 """Release configs in the header's form: one request, one signature by one key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from sdk_stub.held_config import HeldConfig, check_newer, end_of
@@ -35,7 +35,7 @@ class HeaderReleases:
         config = accept_config(body, signature, self.public_key, app_id=app_id)
         check_newer(config, held, body)
         if held is not None and body == held.body:
-            return None
+            return replace(held, etag=etag) if etag != held.etag else None
         until = end_of(config.expires_ms, now_ms=now_ms, at=at)
         return HeldConfig(
             body, self.trust, config.version, config.expires_ms, until, signature, etag
