@@ -19,6 +19,7 @@ from wire.errors import PermanentError
 from wire.times import DAY_MS, HOUR_MS
 
 YEAR_MS = 365 * DAY_MS
+CAMERA = Device("camera", "1.0.0", "android", 15, "mid", "DE", "tflite")
 
 
 def issued(version: int, *, good_for_ms: int = DAY_MS, offers: bool = True) -> ReleaseConfig:
@@ -151,6 +152,36 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     return make_world(tmp_path_factory.mktemp("node"), START_MS)
 
 
+def test_the_config_from_before_a_rollback_moves_none_of_forty_phones(
+    node: Node, tmp_path: Path
+) -> None:
+    """Issued by the node itself, both still good: at the start of this, 16 of 40 obeyed."""
+    before, after = node.generations[-2], node.generations[-1]
+    assert before.step.candidate
+    assert before.expires_ms > START_MS
+    loads = set()
+    for number in range(40):
+        wire = Wire({}, after.header)
+        client = Client(
+            ClientSettings(CAMERA, tmp_path / str(number), node.public_key),
+            Server(),
+            wire,
+            now_ms=lambda: START_MS,
+            rng=rng(number),
+        )
+        client.grant()
+        client.refresh_releases()
+        wire.header = before.header
+        with pytest.raises(PermanentError, match="release_config_older"):
+            client.refresh_releases()
+        if client.download_became_possible("scene-labels") is not None:
+            client.downloaded("scene-labels")
+        version = client.version_to_load("scene-labels")
+        loads.add(version.version if version is not None else "")
+
+    assert loads == {after.step.stable}
+
+
 class TufPhone:
     """The reference SDK under TUF, with hand-moved clocks."""
 
@@ -160,9 +191,8 @@ class TufPhone:
         self.client = self.start()
 
     def start(self) -> Client:
-        device = Device("camera", "1.0.0", "android", 15, "mid", "DE", "tflite")
         return Client(
-            ClientSettings(device, self.folder),
+            ClientSettings(CAMERA, self.folder),
             Server(),
             TufReleases(self.node.root, self.folder / "tuf", self.wire),
             now_ms=lambda: self.now_ms,
