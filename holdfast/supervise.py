@@ -3,11 +3,10 @@
 import json
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ _START_S: Final = 60.0
 _STOP_S: Final = 15.0
 _PAUSE_S_MAX: Final = 5.0
 _LOOK_S: Final = 0.1
+_PORTS: Final = ("http_port", "grpc_port", "health_port")
 
 
 @dataclass(slots=True)
@@ -49,16 +49,19 @@ class Node:
         folder = Folder(self.settings.dir)
         self._living.enter_context(living_in(folder))
         check_folder(folder, partitions=self.settings.partitions)
-        fixed = {
-            name: getattr(self.settings, name) or _free_port()
-            for name in ("http_port", "grpc_port", "health_port", "store_port")
-        }
-        # ports stay the same over restarts, so that phones and analysts find the node again
-        self.settings = self.settings.model_copy(update={**fixed, "dir": folder.root.resolve()})
+        self.settings = self.settings.model_copy(update={"dir": folder.root.resolve()})
         if not self.settings.store_url:
             self._start_store(folder)
         self._start_service()
         return self.said
+
+    def _keep_ports(self, ports: Mapping[str, object]) -> None:
+        """Ask for the same ports again: phones and analysts find the node after a restart.
+
+        What is chosen by the kernel is known only when it is bound: a port that looked free
+        before may be anybody's by then.
+        """
+        self.settings = self.settings.model_copy(update=dict(ports))
 
     def keep(self, stopped: Callable[[], bool]) -> None:
         """Restart whatever dies, with growing pauses, until `stopped`."""
@@ -105,6 +108,7 @@ class Node:
             errors=self.errors,
             timeout_s=_START_S,
         )
+        self._keep_ports({"store_port": self.store.port})
 
     def _start_service(self) -> None:
         self.service = subprocess.Popen(
@@ -115,6 +119,7 @@ class Node:
             stderr=self.errors,
         )
         self.said = _ready_line(self.service)
+        self._keep_ports({name: self.said[name] for name in _PORTS})
 
 
 class _Refused(msgspec.Struct):
@@ -155,8 +160,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
     if process.stdout:
         process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
