@@ -1,0 +1,157 @@
+"""Quotas per app: uploads and wire bytes per second, fair among address prefixes. In memory alone.
+
+One bucket for the app bounds it exactly. Beside it each prefix that asked within `IDLE_S` has a
+bucket that refills at an equal share, so that one prefix with the public key of an app cannot
+starve the phones of others. A prefix is an IPv4 /24 or an IPv6 /48: what one customer can rent for
+nothing counts as one. It is known by one of `SLOTS` hash values under a salt of this process, so
+memory is bounded, two prefixes may share a slot, and no address is kept.
+"""
+
+import ipaddress
+import math
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+from wire.errors import TransientError
+
+SLOTS: Final = 4096
+IDLE_S: Final = 60.0
+RETRY_AFTER_MAX_S: Final = 300
+_IPV4_BYTES, _IPV6_BYTES = 3, 6
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """Of one app at one door. A bucket holds `burst_s` seconds of each; 4 MiB must fit."""
+
+    uploads_s: float = 20_000.0
+    bytes_s: float = 128.0 * 1024 * 1024
+    burst_s: float = 10.0
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one prefix may still take; below 0 it waits."""
+
+    uploads: float
+    wire_bytes: float
+    at_s: float
+
+
+@dataclass(slots=True)
+class AppQuota:
+    """The bucket of one app and those of its prefixes. Time is a parameter and never goes back."""
+
+    limits: QuotaLimits
+    uploads: float = field(init=False)
+    wire_bytes: float = field(init=False)
+    _at_s: float = -math.inf
+    _shares: OrderedDict[int, _Share] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.uploads = self.limits.uploads_s * self.limits.burst_s
+        self.wire_bytes = self.limits.bytes_s * self.limits.burst_s
+
+    @property
+    def active(self) -> int:
+        """Prefixes that have a share."""
+        return len(self._shares)
+
+    def wait_s(self, slot: int, uploads: int, wire_bytes: int, now_s: float) -> float:
+        """Take them and return 0, or take nothing and return the seconds until it is worth asking.
+
+        The app's bucket is never overdrawn. A prefix's may be, by one upload: a share can be
+        smaller than a body.
+        """
+        limits = self.limits
+        share = self._share(slot, now_s)
+        self._refill(now_s)
+        short = (share.uploads <= 0, share.wire_bytes <= 0)
+        if any(short) or self.uploads < uploads or self.wire_bytes < wire_bytes:
+            fair = len(self._shares)
+            return max(
+                (-share.uploads * fair + 1) / limits.uploads_s if short[0] else 0.0,
+                -share.wire_bytes * fair / limits.bytes_s if short[1] else 0.0,
+                (uploads - self.uploads) / limits.uploads_s,
+                (wire_bytes - self.wire_bytes) / limits.bytes_s,
+                1e-3,
+            )
+        share.uploads -= uploads
+        share.wire_bytes -= wire_bytes
+        self.uploads -= uploads
+        self.wire_bytes -= wire_bytes
+        return 0.0
+
+    def _share(self, slot: int, now_s: float) -> _Share:
+        """The share of a prefix that asks now, refilled; the idle ones are forgotten."""
+        shares, limits = self._shares, self.limits
+        share = shares.get(slot)
+        if share is None:  # a newcomer begins with a second's worth, or coming anew would pay
+            fair = len(shares) + 1
+            share = shares[slot] = _Share(limits.uploads_s / fair, limits.bytes_s / fair, now_s)
+        else:
+            shares.move_to_end(slot)
+        while (oldest := next(iter(shares.values()))).at_s < now_s - IDLE_S and oldest is not share:
+            shares.popitem(last=False)
+        fair = len(shares)
+        passed_s = max(0.0, now_s - share.at_s)
+        for_uploads, for_bytes = limits.uploads_s / fair, limits.bytes_s / fair
+        share.uploads = min(share.uploads + passed_s * for_uploads, limits.burst_s * for_uploads)
+        share.wire_bytes = min(share.wire_bytes + passed_s * for_bytes, limits.burst_s * for_bytes)
+        share.at_s = max(share.at_s, now_s)
+        return share
+
+    def _refill(self, now_s: float) -> None:
+        limits = self.limits
+        passed_s = min(max(0.0, now_s - self._at_s), limits.burst_s)
+        self.uploads = min(
+            self.uploads + passed_s * limits.uploads_s, limits.uploads_s * limits.burst_s
+        )
+        self.wire_bytes = min(
+            self.wire_bytes + passed_s * limits.bytes_s, limits.bytes_s * limits.burst_s
+        )
+        self._at_s = max(self._at_s, now_s)
+
+
+class Quotas:
+    """The quotas of all apps that have a key; nobody without one comes here."""
+
+    def __init__(self, limits: QuotaLimits, now_s: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now_s = now_s
+        self._salt = secrets.token_bytes(16)
+        self._of: dict[str, AppQuota] = {}
+
+    def spend(self, app_id: str, address: str, wire_bytes: int, *, uploads: int = 1) -> None:
+        """Take from the app's bucket and the prefix's. Raises TransientError ``quota_exceeded``."""
+        quota = self._of.get(app_id)
+        if quota is None:
+            quota = self._of[app_id] = AppQuota(self._limits)
+        wait_s = quota.wait_s(self._slot(address), uploads, wire_bytes, self._now_s())
+        if wait_s > 0:
+            raise TransientError(
+                "quota_exceeded",
+                "this app, or this network's share of it, has sent too much",
+                retry_after_s=min(RETRY_AFTER_MAX_S, math.ceil(wait_s)),
+            )
+
+    def _slot(self, address: str) -> int:
+        digest = blake2b(prefix_bytes(address), digest_size=8, key=self._salt).digest()
+        return int.from_bytes(digest) % SLOTS
+
+
+def prefix_bytes(address: str) -> bytes:
+    """IPv4 /24 or IPv6 /48; what is no address (a socket file) is one neighbour."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return b""
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return found.packed[:_IPV6_BYTES]
+        found = found.ipv4_mapped
+    return found.packed[:_IPV4_BYTES]

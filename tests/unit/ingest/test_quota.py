@@ -1,0 +1,86 @@
+"""Quotas: never more than the bucket, fair among prefixes, bounded memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.quota import IDLE_S, SLOTS, AppQuota, QuotaLimits, Quotas, prefix_bytes
+from wire.errors import TransientError
+
+_LIMITS = QuotaLimits(uploads_s=10.0, bytes_s=1000.0, burst_s=5.0)
+_asks = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 4000), st.floats(0, 20)), min_size=1, max_size=200
+)
+
+
+@given(_asks)
+def test_never_more_than_the_bucket(asks: list[tuple[int, int, float]]) -> None:
+    quota, now_s, taken = AppQuota(_LIMITS), 0.0, []
+    for slot, size, pause_s in asks:
+        now_s += pause_s
+        if quota.wait_s(slot, 1, size, now_s) == 0:
+            taken.append((now_s, size))
+    for i, (since_s, _) in enumerate(taken):
+        span = taken[i:]
+        for j in range(len(span)):
+            passed_s = span[j][0] - since_s + _LIMITS.burst_s
+            assert j + 1 <= _LIMITS.uploads_s * passed_s + 1e-6
+            assert sum(size for _, size in span[: j + 1]) <= _LIMITS.bytes_s * passed_s + 1e-3
+
+
+def test_many_prefixes_together_have_one_bucket() -> None:
+    """Newcomers' shares add up to more than the bucket; it holds all the same."""
+    for size, most in ((0, 50), (1000, 5)):  # bound by uploads, by bytes
+        quota = AppQuota(_LIMITS)
+        taken = sum(quota.wait_s(slot, 1, size, 0.0) == 0 for slot in range(500))
+        assert taken == most
+
+
+@given(st.integers(1, 20), st.integers(1, 40))
+def test_one_prefix_cannot_starve_another(attackers_asks: int, seconds: int) -> None:
+    quota = AppQuota(_LIMITS)
+    for tick in range(1200):  # the attacker has emptied the bucket, and goes on
+        quota.wait_s(0, 1, 10, tick / 20)
+    start_s, taken = 60.0, 0
+    for second in range(seconds):
+        for tick in range(attackers_asks * 20):
+            quota.wait_s(0, 1, 10, start_s + second + tick / (attackers_asks * 20))
+        for _ in range(4):  # the honest ask for less than half, once a second
+            taken += quota.wait_s(1, 1, 10, start_s + second + 1) == 0
+    assert taken >= 4 * (seconds - 1)
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=300))
+def test_memory_is_bounded(slots: list[int]) -> None:
+    quota = AppQuota(_LIMITS)
+    for slot in slots:
+        quota.wait_s(slot % SLOTS, 1, 1, 0.0)
+    assert quota.active == len({slot % SLOTS for slot in slots})
+    quota.wait_s(0, 1, 1, IDLE_S + 1)
+    assert quota.active == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.254", True),
+        ("192.0.2.1", "192.0.3.1", False),
+        ("192.0.2.1", "::ffff:192.0.2.9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:ffff::1", True),
+        ("2001:db8:1::1", "2001:db8:2::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+    ],
+)
+def test_what_counts_as_one_prefix(one: str, other: str, same: bool) -> None:
+    assert (prefix_bytes(one) == prefix_bytes(other)) is same
+
+
+def test_an_app_uses_up_its_own_quota_alone() -> None:
+    quotas = Quotas(_LIMITS, lambda: 0.0)
+    for _ in range(10):  # a newcomer begins with a second's worth
+        quotas.spend("other", "192.0.2.1", 1)
+    with pytest.raises(TransientError) as refused:
+        quotas.spend("other", "192.0.2.1", 1)
+    assert refused.value.code == "quota_exceeded"
+    assert refused.value.retry_after_s >= 1
+    quotas.spend("keyboard", "192.0.2.1", 1)
