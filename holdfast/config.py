@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from wire.errors import PermanentError
 
 PREFIX: Final = "HOLDFAST_"
+_UPLOAD_BYTES_MAX: Final = 4 << 20  # what ingest takes on the wire
 _GIT_SEES: Final = (
     *("PATH", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -111,6 +112,24 @@ class Settings(BaseSettings):
     disk_reserve_mb: int = Field(
         default=512, ge=0, description="uploads are refused below this free space"
     )
+    quota_uploads_s: float = Field(
+        default=50_000.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="uploads per second of one app at one door; its address prefixes share them",
+    )
+    quota_bytes_s: float = Field(
+        default=536_870_912.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="bytes per second of one app at one door, as they come over the wire",
+    )
+    quota_burst_s: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds of both that may come at once; one upload (4 MiB) must fit",
+    )
     dead_letters_max: int = Field(
         default=1000, ge=0, description="a partition stops when more of its records are unreadable"
     )
@@ -192,6 +211,16 @@ class Settings(BaseSettings):
         if copies > replication:
             raise ValueError(f"only {replication} copies are made (HOLDFAST_KAFKA_REPLICATION)")
         return copies
+
+    @field_validator("quota_burst_s")
+    @classmethod
+    def _one_upload_fits(cls, burst_s: float, others: ValidationInfo) -> float:
+        """An upload that is larger than the bucket would be told to come back for ever."""
+        for name, least in (("quota_uploads_s", 1), ("quota_bytes_s", _UPLOAD_BYTES_MAX)):
+            if name in others.data and others.data[name] * burst_s < least:
+                variable = PREFIX + name.upper()
+                raise ValueError(f"times {variable} must be {least} or more: one upload must fit")
+        return burst_s
 
     @field_validator("kafka_sasl_mechanism", "kafka_user", "kafka_password")
     @classmethod

@@ -14,6 +14,7 @@ from ingest.batch_key import NO_KEY, BatchKey, load_or_make, next_hour
 from ingest.issue import IssueFolder
 from ingest.online_key import OnlineKeys
 from ingest.ports import Log
+from ingest.quota import QuotaLimits
 from ingest.receive import Receiver, ReceiveSettings
 from ingest.releases import ReleaseConfigs
 from ingest.serve import ServeSettings
@@ -82,12 +83,13 @@ def claim_writer(folder: Folder, writer: str) -> None:
 
 
 def serve_settings(settings: Settings) -> ServeSettings:
-    """Where ingest listens."""
+    """Where ingest listens, and how much it takes."""
     return ServeSettings(
         host=settings.host,
         http_port=settings.http_port,
         grpc_port=settings.grpc_port,
         health_host=settings.health_host,
         health_port=settings.health_port,
+        quota=QuotaLimits(settings.quota_uploads_s, settings.quota_bytes_s, settings.quota_burst_s),
         tick_s=settings.tick_s,
     )

@@ -6,7 +6,8 @@ unfolded here, within the same caps as over HTTP. (A protobuf message never begi
 
 In a stream each upload gets its receipt, in order. A refused upload, malformed ones included, gets
 a receipt with `accepted_rows` 0 and the reason in `refused`, and the stream goes on; "come back"
-(UNAVAILABLE with RetryInfo) ends it: what has no receipt is to be sent again.
+(UNAVAILABLE, or RESOURCE_EXHAUSTED of a quota, with RetryInfo) ends it: what has no receipt is to
+be sent again.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -24,6 +26,7 @@ from grpc_status import rpc_status
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, decompress
 from ingest.listen import grpc_addresses, unusable
 from ingest.ports import Keys
+from ingest.quota import Quotas
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
 from ingest.status import retry_after_s, status_of
@@ -59,10 +62,10 @@ class GrpcLimits:
 
 
 async def start_grpc(
-    receiver: Receiver, keys: Keys, host: str, port: int, limits: GrpcLimits
+    receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, *, host: str, port: int
 ) -> tuple[grpc.aio.Server, int]:
     """A started server and its port. Raises PermanentError ``address_unusable``."""
-    service = _Service(receiver, keys, limits)
+    service = _Service(receiver, keys, quotas, limits)
     server = grpc.aio.server(options=_options(limits))
     server.add_generic_rpc_handlers((service.handlers(),))
     for address in grpc_addresses(host, port):
@@ -76,9 +79,10 @@ async def start_grpc(
 
 
 class _Service:
-    def __init__(self, receiver: Receiver, keys: Keys, limits: GrpcLimits) -> None:
+    def __init__(self, receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits) -> None:
         self._receiver = receiver
         self._keys = keys
+        self._quotas = quotas
         self._limits = limits
         self._unfolding = asyncio.Semaphore(1)  # one large body unfolds at a time
         self._turns: dict[str, asyncio.Semaphore] = {}  # by app: only known keys come so far
@@ -99,7 +103,11 @@ class _Service:
     ) -> bytes:
         try:
             app_id = self._app_of(context)
-            outcome = await self._receive(await self._message(messages, app_id), app_id)
+            slot = self._quotas.slot_of(address_of(context.peer()))
+            self._quotas.spend(app_id, slot, 0)  # used up: the message is not read
+            message = await self._message(messages, app_id)
+            self._quotas.spend(app_id, slot, len(message), uploads=0)
+            outcome = await self._receive(message, app_id)
         except (PermanentError, TransientError) as error:
             await _abort(context, error)
         if isinstance(outcome, UploadRefused):
@@ -153,12 +161,14 @@ class _Service:
         What ends the stream is raised after the answers that are owed. The key is looked at again
         for each message: a revoked one ends the stream.
         """
+        slot = self._quotas.slot_of(address_of(context.peer()))
         try:
             while True:
                 async with asyncio.timeout(self._limits.idle_s):
                     message = await anext(messages)
                 app_id = self._app_of(context)
-                await answers.put(asyncio.create_task(self._receive_in_stream(message, app_id)))
+                receiving = self._receive_in_stream(message, app_id, slot)
+                await answers.put(asyncio.create_task(receiving))
         except StopAsyncIteration:
             pass
         except TimeoutError as error:
@@ -166,7 +176,8 @@ class _Service:
         finally:
             await answers.put(None)
 
-    async def _receive_in_stream(self, message: bytes, app_id: str) -> Outcome:
+    async def _receive_in_stream(self, message: bytes, app_id: str, slot: int) -> Outcome:
+        self._quotas.spend(app_id, slot, len(message))
         try:
             return await self._receive(message, app_id)
         except PermanentError as error:
@@ -203,6 +214,11 @@ class _Service:
         except PermanentError as error:
             self._receiver.count_refused(error.code)
             raise
+
+
+def address_of(peer: str) -> str:
+    """The address in gRPC's name of a peer: ``ipv4:192.0.2.1:5``, ``ipv6:%5B::1%5D:5``."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def _too_slow(seconds: float) -> PermanentError:

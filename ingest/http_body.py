@@ -12,6 +12,7 @@ from ingest.admission import Admission
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, check_wire_size, decompress
 from ingest.commit import Sent
 from ingest.ports import Keys
+from ingest.quota import Quotas
 from wire.decode import Encoding
 from wire.errors import PermanentError
 
@@ -23,6 +24,8 @@ Send = Callable[[Message], Awaitable[None]]
 _LARGE_BYTES: Final = 64 * 1024
 """A body of less comes whole and is unfolded at once."""
 _BEARER: Final = b"bearer "
+SLOT: Final = "holdfast.slot"
+"""In a request's scope: where the quota counts its connection's address prefix."""
 
 
 class ClientGoneError(Exception):
@@ -50,6 +53,15 @@ class _Reading:
 
     began: int
     size: int = 0
+
+
+@dataclass(slots=True)
+class _Paid:
+    """Who pays for a body, and for how many bytes it was paid."""
+
+    app_id: str
+    slot: int
+    size: int
 
 
 MEANT: Final = frozenset(
@@ -105,9 +117,12 @@ def upload_encoding(content_type: bytes) -> Encoding:
 class RequestReader:
     """Requests -> uploads that may be received."""
 
-    def __init__(self, keys: Keys, admission: Admission, limits: RequestLimits) -> None:
+    def __init__(
+        self, keys: Keys, admission: Admission, quotas: Quotas, limits: RequestLimits
+    ) -> None:
         self._keys = keys
         self._admission = admission
+        self._quotas = quotas
         self._limits = limits
         self._unfolding = asyncio.Semaphore(1)  # one large body unfolds at a time
         self._reading: dict[asyncio.Task[object], _Reading] = {}
@@ -121,7 +136,7 @@ class RequestReader:
         PermanentError
             The key, the headers or the body are refused.
         TransientError
-            Too many bytes are being read already.
+            Too many bytes are being read already, or the quota is used up.
         ClientGoneError
             Nobody waits for an answer.
         """
@@ -131,7 +146,9 @@ class RequestReader:
         app_id = self._keys.app_of(headers.token)
         encoding = upload_encoding(headers.content_type)
         check_wire_size(headers.length, self._limits.body)
-        body = await self._in_time(receive, app_id)
+        paid = _Paid(app_id, scope[SLOT], headers.length)
+        self._quotas.spend(app_id, paid.slot, paid.size)
+        body = await self._in_time(receive, paid)
         if headers.encoding in ("", "identity"):
             return Sent(encoding, body, app_id)
         if len(body) < SMALL_FOLDED_BYTES:
@@ -163,12 +180,12 @@ class RequestReader:
                     reading.began = _EXPIRED
                     task.cancel()
 
-    async def _in_time(self, receive: Receive, app_id: str) -> bytes:
+    async def _in_time(self, receive: Receive, paid: _Paid) -> bytes:
         task = asyncio.current_task()
         assert task is not None, "a request runs in a task"  # noqa: S101
         reading = self._reading[task] = _Reading(self._sweeps)
         try:
-            return await self._body(receive, app_id, reading)
+            return await self._body(receive, paid, reading)
         except asyncio.CancelledError as error:
             if reading.began != _EXPIRED:
                 raise
@@ -188,17 +205,25 @@ class RequestReader:
         is_folded = headers.encoding not in ("", "identity")
         return len(body) < (SMALL_FOLDED_BYTES if is_folded else _LARGE_BYTES)
 
-    def whole(self, headers: Headers, body: bytes) -> Sent:
-        """The upload of a request that has come whole. Raises PermanentError."""
+    def slot_of(self, address: str) -> int:
+        """Where the quota counts this address's prefix."""
+        return self._quotas.slot_of(address)
+
+    def whole(self, headers: Headers, body: bytes, slot: int) -> Sent:
+        """The upload of a request that has come whole. Raises PermanentError, or TransientError
+        if the quota is used up.
+        """
         app_id = self._keys.app_of(headers.token)
         encoding = upload_encoding(headers.content_type)
+        self._quotas.spend(app_id, slot, len(body))
         return Sent(encoding, decompress(body, headers.encoding, self._limits.body), app_id)
 
-    async def _body(self, receive: Receive, app_id: str, reading: _Reading) -> bytes:
+    async def _body(self, receive: Receive, paid: _Paid, reading: _Reading) -> bytes:
         message = await receive()
         if not message.get("more_body", False) and message["type"] == "http.request":
             body: bytes = message["body"]
             check_wire_size(len(body), self._limits.body)
+            self._pay_beyond(paid, len(body))
             return body
         pieces: list[bytes] = []
         try:
@@ -206,12 +231,19 @@ class RequestReader:
                 if message["type"] != "http.request":
                     raise ClientGoneError
                 piece = message.get("body", b"")
-                self._admission.take_part(len(piece), app_id)
+                self._admission.take_part(len(piece), paid.app_id)
                 reading.size += len(piece)
+                self._pay_beyond(paid, reading.size)
                 pieces.append(piece)
                 check_wire_size(reading.size, self._limits.body)
                 if not message.get("more_body", False):
                     return b"".join(pieces)
                 message = await receive()
         finally:
-            self._admission.give_part_back(reading.size, app_id)
+            self._admission.give_part_back(reading.size, paid.app_id)
+
+    def _pay_beyond(self, paid: _Paid, size: int) -> None:
+        """A chunked body announces nothing: it pays as it comes."""
+        if size > paid.size:
+            self._quotas.spend(paid.app_id, paid.slot, size - paid.size, uploads=0)
+            paid.size = size

@@ -6,14 +6,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ingest.connections import Connections
+from ingest.quota import Quotas
 from ingest.receive import Receiver
 
 
 class IngestCollector(Collector):
     """Nothing is counted twice on the upload path: these are the tallies and the door's state."""
 
-    def __init__(self, receiver: Receiver, connections: Connections) -> None:
+    def __init__(self, receiver: Receiver, connections: Connections, quotas: Quotas) -> None:
         self._receiver = receiver
+        self._quotas = quotas
         self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
@@ -40,6 +42,7 @@ class IngestCollector(Collector):
         admission, committer = receiver.admission, receiver.committer
         for counter, text, count in (
             ("overload_refused", "Uploads told to come back.", admission.refused_count),
+            ("quota_refused", "Uploads beyond an app's quota.", self._quotas.refused_count),
             ("groups_committed", "Commit groups written.", committer.groups),
             ("appends_failed", "Appends that the log refused.", committer.appends_failed),
             ("connections_evicted", "Connections closed for others.", connections.evicted_count),

@@ -27,6 +27,7 @@ _REFUSED = {
     413: "Too large, before or after decompression",
     415: "Unknown Content-Type or Content-Encoding",
     422: "Decoded, but it says something that is not registered or not possible",
+    429: "The quota is used up: come back after Retry-After seconds; nothing was lost",
     503: "Come back after Retry-After seconds; nothing was lost",
 }
 

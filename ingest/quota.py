@@ -28,8 +28,8 @@ _IPV4_BYTES, _IPV6_BYTES = 3, 6
 class QuotaLimits:
     """Of one app at one door. A bucket holds `burst_s` seconds of each; 4 MiB must fit."""
 
-    uploads_s: float = 20_000.0
-    bytes_s: float = 128.0 * 1024 * 1024
+    uploads_s: float = 50_000.0
+    bytes_s: float = 512.0 * 1024 * 1024
     burst_s: float = 10.0
 
 
@@ -65,12 +65,13 @@ class AppQuota:
         """Take them and return 0, or take nothing and return the seconds until it is worth asking.
 
         The app's bucket is never overdrawn. A prefix's may be, by one upload: a share can be
-        smaller than a body.
+        smaller than a body. With 0 `uploads` it is the rest of one that was let in: that counts
+        in the share, and the app's bucket alone refuses it.
         """
         limits = self.limits
         share = self._share(slot, now_s)
         self._refill(now_s)
-        short = (share.uploads <= 0, share.wire_bytes <= 0)
+        short = (uploads > 0 and share.uploads <= 0, uploads > 0 and share.wire_bytes <= 0)
         if any(short) or self.uploads < uploads or self.wire_bytes < wire_bytes:
             fair = len(self._shares)
             return max(
@@ -125,21 +126,24 @@ class Quotas:
         self._now_s = now_s
         self._salt = secrets.token_bytes(16)
         self._of: dict[str, AppQuota] = {}
+        self.refused_count = 0
 
-    def spend(self, app_id: str, address: str, wire_bytes: int, *, uploads: int = 1) -> None:
+    def spend(self, app_id: str, slot: int, wire_bytes: int, *, uploads: int = 1) -> None:
         """Take from the app's bucket and the prefix's. Raises TransientError ``quota_exceeded``."""
         quota = self._of.get(app_id)
         if quota is None:
             quota = self._of[app_id] = AppQuota(self._limits)
-        wait_s = quota.wait_s(self._slot(address), uploads, wire_bytes, self._now_s())
+        wait_s = quota.wait_s(slot, uploads, wire_bytes, self._now_s())
         if wait_s > 0:
+            self.refused_count += 1
             raise TransientError(
                 "quota_exceeded",
                 "this app, or this network's share of it, has sent too much",
                 retry_after_s=min(RETRY_AFTER_MAX_S, math.ceil(wait_s)),
             )
 
-    def _slot(self, address: str) -> int:
+    def slot_of(self, address: str) -> int:
+        """Where this address's prefix is counted: asked once a connection, kept without it."""
         digest = blake2b(prefix_bytes(address), digest_size=8, key=self._salt).digest()
         return int.from_bytes(digest) % SLOTS
 

@@ -23,6 +23,7 @@ from ingest.http_body import RequestLimits, RequestReader
 from ingest.listen import listeners
 from ingest.metrics import IngestCollector
 from ingest.ports import Keys
+from ingest.quota import QuotaLimits, Quotas
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.shortcut import UploadProtocol
@@ -47,6 +48,7 @@ class ServeSettings:
     health_port: int = 0
     request: RequestLimits = field(default_factory=RequestLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
+    quota: QuotaLimits = field(default_factory=QuotaLimits)  # of each app, both ways together
     unready_s: float = 0.5
     drain_s: float = 4.0
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
@@ -84,27 +86,23 @@ async def serve(
     `ready` is called once, with the ports. A failure of the committer ends the service.
     """
     _allow_descriptors()
-    reader = RequestReader(keys, receiver.admission, settings.request)
-    connections = Connections(settings.connections, asyncio.get_running_loop().time)
+    now_s = asyncio.get_running_loop().time
+    quotas = Quotas(settings.quota, now_s)
+    reader = RequestReader(keys, receiver.admission, quotas, settings.request)
+    connections = Connections(settings.connections, now_s)
     app = HttpIngest(receiver, reader, releases)
     protocol = partial(UploadProtocol, receiver=receiver, reader=reader, connections=connections)
     http = _EmbeddedServer(_uvicorn_config(app, protocol, settings))
-    health = _health(receiver, connections, app)
+    health = _health(receiver, connections, quotas, app)
     with contextlib.ExitStack() as opened:
-        open_health = listeners(
-            settings.health_host, settings.health_port, setting="HOLDFAST_HEALTH_PORT"
-        )
-        for listener in open_health:
-            answering = HealthServer(listener, health)
-            answering.start()
-            opened.callback(answering.close)
+        health_port = _open_health(health, settings, opened)
         open_http = listeners(settings.host, settings.http_port, setting="HOLDFAST_HTTP_PORT")
         for listener in open_http:
             opened.enter_context(listener)
         grpc_server, grpc_port = await start_grpc(
-            receiver, keys, settings.host, settings.grpc_port, settings.grpc
+            receiver, keys, quotas, settings.grpc, host=settings.host, port=settings.grpc_port
         )
-        ports = Ports(_port(open_http), grpc_port, _port(open_health))
+        ports = Ports(_port(open_http), grpc_port, health_port)
         chores = [
             asyncio.create_task(reader.keep_deadlines(), name="ingest-deadlines"),
             asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick"),
@@ -145,12 +143,24 @@ async def _drain(
         await asyncio.sleep(0)  # their ends are told in the loop's next turn
 
 
-def _health(receiver: Receiver, connections: Connections, app: HttpIngest) -> Health:
+def _health(
+    receiver: Receiver, connections: Connections, quotas: Quotas, app: HttpIngest
+) -> Health:
     registry = CollectorRegistry()
-    registry.register(IngestCollector(receiver, connections))
+    registry.register(IngestCollector(receiver, connections, quotas))
     pulse = Pulse(time.monotonic)
     pulse.beat()
     return Health(pulse, receiver.why_not_ready, partial(generate_latest, registry), app.openapi)
+
+
+def _open_health(health: Health, settings: ServeSettings, opened: contextlib.ExitStack) -> int:
+    """Answer until `opened` is closed; the port."""
+    found = listeners(settings.health_host, settings.health_port, setting="HOLDFAST_HEALTH_PORT")
+    for listener in found:
+        answering = HealthServer(listener, health)
+        answering.start()
+        opened.callback(answering.close)
+    return _port(found)
 
 
 def _port(opened: list[socket.socket]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ingest.budgeted import BudgetedProtocol
 from ingest.connections import NEVER, Rank
 from ingest.http_answer import problem_bytes, receipt_bytes
-from ingest.http_body import MEANT, Headers, RequestReader
+from ingest.http_body import MEANT, SLOT, Headers, RequestReader
 from ingest.receipt import Outcome, Receipt, UploadRefused
 from ingest.receive import Receiver
 from wire.decode import Encoding
@@ -60,6 +60,15 @@ class UploadProtocol(BudgetedProtocol):
         self._encoding = Encoding.PROTOBUF  # of the upload that is under way
         self._closes = False
         self._showed_key = False
+        self._slot = 0
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # uvicorn narrows it
+        super().connection_made(transport)
+        self._slot = self._reader.slot_of(self.client[0] if self.client else "")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[SLOT] = self._slot  # type: ignore[typeddict-unknown-key]  # of our own
 
     def data_received(self, data: bytes) -> None:
         """Take the short way if nothing else is under way on this connection."""
@@ -92,7 +101,7 @@ class UploadProtocol(BudgetedProtocol):
         if not self._reader.is_small(headers, body):
             return False
         try:
-            sent = self._reader.whole(headers, body)
+            sent = self._reader.whole(headers, body, self._slot)
             self._showed_key = True
             self._encoding = sent.encoding
             self._receiver.offer(sent, self._answer)

@@ -24,6 +24,9 @@ _NOT_REGISTERED: Final = Status(
 _TOO_LARGE: Final = Status(413, grpc.StatusCode.RESOURCE_EXHAUSTED, "The upload is too large")
 _NO_KEY: Final = Status(401, grpc.StatusCode.UNAUTHENTICATED, "A valid key is needed")
 _COME_BACK: Final = Status(503, grpc.StatusCode.UNAVAILABLE, "Not now; nothing was lost")
+_TOO_MUCH: Final = Status(
+    429, grpc.StatusCode.RESOURCE_EXHAUSTED, "Too much was sent; nothing was lost"
+)
 
 STATUS: Final[dict[str, Status]] = {
     "key_missing": _NO_KEY,
@@ -89,5 +92,5 @@ def retry_after_s(error: PermanentError | TransientError) -> int | None:
 def status_of(error: PermanentError | TransientError) -> Status:
     """How to answer `error`, on either transport."""
     if isinstance(error, TransientError):
-        return _COME_BACK
+        return _TOO_MUCH if error.code == "quota_exceeded" else _COME_BACK
     return STATUS.get(error.code, _NOT_REGISTERED)

@@ -153,3 +153,20 @@ def test_a_new_folder_is_its_owner_s_alone(tmp_path: Path) -> None:
     folder.create()
 
     assert folder.root.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"quota_bytes_s": 1000.0}, "QUOTA_BURST_S.*QUOTA_BYTES_S must be 4194304"),
+        ({"quota_uploads_s": 0.01}, "QUOTA_BURST_S.*QUOTA_UPLOADS_S must be 1 or more"),
+        ({"quota_uploads_s": 0.0}, "QUOTA_UPLOADS_S"),
+        ({"quota_bytes_s": float("inf")}, "QUOTA_BYTES_S"),
+        ({"quota_burst_s": float("nan")}, "QUOTA_BURST_S"),
+    ],
+)
+def test_a_quota_is_a_limit_and_one_upload_fits(given: dict[str, float], named: str) -> None:
+    with pytest.raises(PermanentError, match=named):
+        load(**given)
+
+    assert load(quota_bytes_s=4096.0, quota_burst_s=1024.0).quota_bytes_s == 4096.0

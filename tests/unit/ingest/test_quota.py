@@ -77,10 +77,20 @@ def test_what_counts_as_one_prefix(one: str, other: str, same: bool) -> None:
 
 def test_an_app_uses_up_its_own_quota_alone() -> None:
     quotas = Quotas(_LIMITS, lambda: 0.0)
+    slot = quotas.slot_of("192.0.2.1")
     for _ in range(10):  # a newcomer begins with a second's worth
-        quotas.spend("other", "192.0.2.1", 1)
+        quotas.spend("other", slot, 1)
     with pytest.raises(TransientError) as refused:
-        quotas.spend("other", "192.0.2.1", 1)
+        quotas.spend("other", slot, 1)
     assert refused.value.code == "quota_exceeded"
     assert refused.value.retry_after_s >= 1
-    quotas.spend("keyboard", "192.0.2.1", 1)
+    quotas.spend("keyboard", slot, 1)
+
+
+def test_the_rest_of_an_upload_counts_and_the_app_alone_refuses_it() -> None:
+    quota = AppQuota(_LIMITS)
+    assert quota.wait_s(0, 1, 0, 0.0) == 0
+    assert quota.wait_s(0, 0, 3000, 0.0) == 0  # beyond its share, within the app's bucket
+    assert quota.wait_s(0, 1, 0, 0.0) == pytest.approx(2.0)  # 2000 too much, at 1000 a second
+    assert quota.wait_s(0, 0, 2001, 0.0) > 0
+    assert quota.wait_s(0, 0, 2000, 0.0) == 0
