@@ -214,6 +214,7 @@ class _Reading:
                 form.evidence.breach_units_min,
                 form.evidence.breach_windows_min,
                 form.evidence.factor_max,
+                form.evidence.rare_share,
             ),
         )
 

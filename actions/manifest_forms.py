@@ -77,6 +77,7 @@ class EvidenceForm(Form):
     breach_units_min: int = USUAL_RULES.units_min
     breach_windows_min: int = USUAL_RULES.windows_min
     factor_max: float = USUAL_RULES.factor_max
+    rare_share: float = USUAL_RULES.rare_share
 
 
 class PolicyForm(Form):

@@ -45,13 +45,17 @@ _GUARDRAILS: Final = (
 )
 
 
+Window = Callable[[int, int], Iterator[tuple[str, str, dict[str, object]]]]
+"""(window, size) -> (region, arm, the upload's own fields) of each forged upload."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forged:
     """One way of forging: what `size` buys in one window, each item one upload's own fields."""
 
     what: str
     aim: str  # rollback | masking
-    window: Callable[[int, int], Iterator[tuple[str, str, dict[str, object]]]]
+    window: Window
 
 
 def enrolment() -> dict[str, object]:
@@ -78,9 +82,7 @@ def labels(count: int, *, wrong: bool) -> dict[str, object]:
     return {"enrolled": True, "enrolled_ms": START_MS, "rows": [], "outcomes": [one] * count}
 
 
-def both(
-    region: str, fields: Callable[[bool], dict[str, object]]
-) -> Callable[[int, int], Iterator[tuple[str, str, dict[str, object]]]]:
+def both(region: str, fields: Callable[[bool], dict[str, object]]) -> Window:
     """`size` uploads in each arm and window, the candidate's the bad ones."""
 
     def window(number: int, size: int) -> Iterator[tuple[str, str, dict[str, object]]]:
@@ -91,9 +93,14 @@ def both(
     return window
 
 
+def both_arms(region: str) -> Window:
+    """Enrolments alone, so that honest cohorts become rare beside them."""
+    return both(region, lambda bad: enrolment())
+
+
 def one_arm(
     regions: Sequence[str],
-) -> Callable[[int, int], Iterator[tuple[str, str, dict[str, object]]]]:
+) -> Window:
     """Enrolments of the control alone, spread over regions: the arms seem to be bent."""
 
     def window(number: int, size: int) -> Iterator[tuple[str, str, dict[str, object]]]:
@@ -105,7 +112,7 @@ def one_arm(
 
 def once(
     fields: dict[str, object],
-) -> Callable[[int, int], Iterator[tuple[str, str, dict[str, object]]]]:
+) -> Window:
     """One upload in all, whatever the size."""
 
     def window(number: int, size: int) -> Iterator[tuple[str, str, dict[str, object]]]:
@@ -149,6 +156,7 @@ WAYS: Final = (
     Forged("enrolments of one arm, one stratum", "masking", one_arm(USED[:1])),
     Forged("enrolments of one arm, all strata", "masking", one_arm(USED)),
     Forged("enrolments of one arm, unused stratum", "masking", one_arm((UNUSED,))),
+    Forged("enrolments of both arms, unused stratum", "masking", both_arms(UNUSED)),
     Forged(
         "opposite bets, used stratum",
         "masking",

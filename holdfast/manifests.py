@@ -93,6 +93,7 @@ spec:
     breachUnitsMin: {USUAL_RULES.units_min}
     breachWindowsMin: {USUAL_RULES.windows_min}
     factorMax: {USUAL_RULES.factor_max:g}
+    rareShare: {USUAL_RULES.rare_share:g}
   # Only registered names are accepted in uploads.
   regions: [{", ".join(f'"{r}"' for r in regions)}]
   appVersions:

@@ -88,6 +88,10 @@ class AssignmentCheck:
             self.log_e = max(self.log_e, worst)
         return fresh
 
+    def left(self) -> dict[Stratum, tuple[int, int]]:
+        """Enrolments of the strata that were not dropped."""
+        return {s: arms for s, arms in self.enrolled.items() if s not in self.dropped}
+
     def counts(self) -> Counts:
         """Enrolments, shape (strata, 2), in the order of `enrolled`."""
         return np.array(list(self.enrolled.values()), np.int64).reshape(-1, 2)

@@ -32,6 +32,7 @@ class Betting:
     def __init__(self, spec: EvidenceSpec, tree: CohortTree, *, factor_max: float = np.inf) -> None:
         self.spec = spec
         self.windows = 0  # in which both arms had units
+        self.rare: Collection[Stratum] = ()  # cohorts that may speak against a breach alone
         self._log_factor_max = float(np.log(factor_max))
         self.cohorts = Cohorts(tree)
         self.law = _law_of(spec, self.cohorts)
@@ -94,7 +95,7 @@ class Betting:
 
     def equal_by_bet(self) -> Floats:
         """Log of each bet's part of E against equality, without the process's weight."""
-        return self.cohorts.log_by_bet(self.equal, self.law.bets.log_stakes)
+        return self._by_bet(self.equal)
 
     def state(self, prefix: str) -> State:
         """Everything that `restore` needs, under ``prefix``."""
@@ -163,9 +164,14 @@ class Betting:
     def _cuts(self) -> NDArray[np.int64]:
         return self.law.cuts if isinstance(self.law, DistributionBets) else _NO_CUTS
 
+    def _by_bet(self, logs: Floats) -> Floats:
+        # min(E, 1) <= E at every moment, whichever cohorts are rare at it
+        if (rare := self.cohorts.rows_of(self.rare)).any():
+            logs = np.where(rare[:, None], np.minimum(logs, 0.0), logs)
+        return self.cohorts.log_by_bet(logs, self.law.bets.log_stakes, self._log_factor_max)
+
     def _mixed(self, logs: Floats) -> float:
-        stakes = self.law.bets.log_stakes
-        return log_sum_exp(self.cohorts.log_by_bet(logs, stakes, self._log_factor_max))
+        return log_sum_exp(self._by_bet(logs))
 
     def _look(self) -> None:
         equal, margin = self._mixed(self.equal), self._mixed(self.margin)

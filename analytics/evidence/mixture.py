@@ -5,7 +5,7 @@ with every weight fixed by the vocabulary sizes before anything is seen. A cohor
 its stake at 1. Without the cohort half, a fault in 2 of 200 cohorts is never found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from analytics.evidence.spec import CohortTree, Stratum
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 def log_sum_exp(values: Floats) -> float:
@@ -59,6 +60,14 @@ class Cohorts:
             return [((), np.arange(len(self)))] if self.strata else []
         group = self.groups[-1]
         return [(cohort, np.flatnonzero(group == i)) for cohort, i in self._nodes[-1].items()]
+
+    def rows_of(self, cohorts: Collection[Stratum]) -> Bools:
+        """Which rows belong to these finest cohorts, shape (strata,)."""
+        if not self.groups or not cohorts:
+            return np.zeros(len(self), np.bool_)
+        is_one = np.array([cohort in cohorts for cohort in self._nodes[-1]], np.bool_)
+        rows: Bools = is_one[self.groups[-1]] if len(self) else np.zeros(0, np.bool_)
+        return rows
 
     def log_by_bet(self, logs: Floats, log_stakes: Floats, log_cap: float = np.inf) -> Floats:
         """Log of each bet's share of E; ``logs`` has shape (strata, bets), result (bets,).

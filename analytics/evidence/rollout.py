@@ -17,6 +17,7 @@ import numpy as np
 from analytics.evidence.assignment import AssignmentCheck
 from analytics.evidence.attribution import attribute
 from analytics.evidence.betting import Betting
+from analytics.evidence.rare import rare_cohorts
 from analytics.evidence.spec import (
     USUAL_RULES,
     BreachRules,
@@ -71,6 +72,7 @@ class RolloutEvidence:
         self.bettings = [Betting(spec, tree, factor_max=rules.factor_max) for spec in specs]
         self.assignment = AssignmentCheck(tree, rho, alpha=alpha)
         self._breach: Arithmetic | None = None
+        self._rare: frozenset[Stratum] | None = None
 
     @property
     def is_misassigned(self) -> bool:
@@ -87,10 +89,14 @@ class RolloutEvidence:
         self.windows += 1
         for stratum in sorted(enrolled):
             self.assignment.add(stratum, *enrolled[stratum])
-        if bad := self.assignment.look():
-            for betting in self.bettings:
-                betting.drop(bad)
+        bad = self.assignment.look()
+        if enrolled or self._rare is None:
+            rules = self.rules
+            self._rare = rare_cohorts(self.assignment.left(), rules.rare_share, rules.units_min)
         for betting in self.bettings:
+            betting.rare = self._rare
+            if bad:
+                betting.drop(bad)
             counts = window.get((betting.spec.metric, betting.spec.day), {})
             left = {s: arms for s, arms in counts.items() if s not in self.assignment.dropped}
             if left:

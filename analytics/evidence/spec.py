@@ -71,17 +71,22 @@ class BreachRules:
     Parameters
     ----------
     units_min
-        Units of the breaching process in each arm.
+        Units of the breaching process in each arm. Cohorts that together have no more phones of
+        each arm than this are rare.
     windows_min
         Windows in which the breaching process had units in both arms.
     factor_max
         The most by which one window, or one stratum in the product over all strata, multiplies E;
         above 1. ``min(e, c)`` of an e-value is one.
+    rare_share
+        Share of the enrolments, in [0, 1), that the smallest cohorts together may hold without
+        speaking for a breach: what few phones are in is cheap to fill with forged ones.
     """
 
     units_min: int = 30
     windows_min: int = 2
     factor_max: float = 10_000.0
+    rare_share: float = 0.05
 
 
 USUAL_RULES: Final = BreachRules()

@@ -1,0 +1,34 @@
+"""Which cohorts are too rare to speak for a breach, judged by enrolments alone.
+
+A stratum that few phones are in is cheap to fill with forged ones. Filling one of those that count
+costs a share of the whole fleet's enrolments, so the price grows with the fleet.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from analytics.evidence.spec import Stratum
+
+
+def rare_cohorts(
+    enrolled: Mapping[Stratum, tuple[int, int]], share: float, units_min: int
+) -> frozenset[Stratum]:
+    """The smallest cohorts (strata without the ramp step) that together hold too little.
+
+    That is at most ``share`` of the fleet, or ``units_min`` phones while the fleet is young.
+    ``enrolled`` is (candidate, control) of each stratum. A cohort weighs what both its arms have,
+    so that enrolments of one arm move nothing. Of equals, the later in order is the rarer.
+    """
+    arms: dict[Stratum, tuple[int, int]] = {}
+    for stratum, (candidate, control) in enrolled.items():
+        before = arms.get(stratum[1:], (0, 0))
+        arms[stratum[1:]] = (before[0] + candidate, before[1] + control)
+    cohorts = sorted(arms, reverse=True)
+    weights = np.array([min(arms[cohort]) for cohort in cohorts], np.int64)
+    order = np.argsort(weights, kind="stable")
+    held = np.cumsum(weights[order])
+    if not held.size or not held[-1]:
+        return frozenset()
+    count = int(np.searchsorted(held, max(share * held[-1], units_min), side="right"))
+    return frozenset(cohorts[i] for i in order[:count].tolist())
