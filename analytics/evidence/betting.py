@@ -11,6 +11,7 @@ from analytics.evidence.effect import effect_of, restore_sums
 from analytics.evidence.law import LawBets
 from analytics.evidence.mixture import Cohorts, Floats, log_sum_exp
 from analytics.evidence.past import Past
+from analytics.evidence.rare import quietened
 from analytics.evidence.rate import RateBets
 from analytics.evidence.spec import ArmCounts, CohortTree, EvidenceSpec, Law, State, Stratum
 
@@ -20,6 +21,8 @@ _GROWTH_TO_REBUILD = 1.5
 """Bets are rebuilt when the past has grown by this factor: a rule that sees only the past."""
 _UNDROPPED_SHARE = 0.99
 """Share of the weight on what all strata say; the rest is for what is left after strata drop."""
+_RARE_VOICE = 4.0
+"""Rare cohorts may say so many times their share of what the others say: chance makes them loud."""
 _NO_CUTS: NDArray[np.int64] = np.zeros((0, 0), np.int64)
 
 
@@ -29,10 +32,18 @@ class Betting:
     The mixtures carry the process's weight; ``*_sup`` are latched.
     """
 
-    def __init__(self, spec: EvidenceSpec, tree: CohortTree, *, factor_max: float = np.inf) -> None:
+    def __init__(
+        self,
+        spec: EvidenceSpec,
+        tree: CohortTree,
+        *,
+        factor_max: float = np.inf,
+        rare_share: float = 0.0,
+    ) -> None:
         self.spec = spec
         self.windows = 0  # in which both arms had units
-        self.rare: Collection[Stratum] = ()  # cohorts that may speak against a breach alone
+        self.rare: Collection[Stratum] = ()  # cohorts that must not lead
+        self._rare_voice = _RARE_VOICE * rare_share / (1.0 - rare_share)
         self._log_factor_max = float(np.log(factor_max))
         self.cohorts = Cohorts(tree)
         self.law = _law_of(spec, self.cohorts)
@@ -165,9 +176,8 @@ class Betting:
         return self.law.cuts if isinstance(self.law, DistributionBets) else _NO_CUTS
 
     def _by_bet(self, logs: Floats) -> Floats:
-        # min(E, 1) <= E at every moment, whichever cohorts are rare at it
         if (rare := self.cohorts.rows_of(self.rare)).any():
-            logs = np.where(rare[:, None], np.minimum(logs, 0.0), logs)
+            logs = quietened(logs, rare, self._rare_voice)
         return self.cohorts.log_by_bet(logs, self.law.bets.log_stakes, self._log_factor_max)
 
     def _mixed(self, logs: Floats) -> float:

@@ -7,6 +7,7 @@ costs a share of the whole fleet's enrolments, so the price grows with the fleet
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.evidence.spec import Stratum
 
@@ -32,3 +33,21 @@ def rare_cohorts(
         return frozenset()
     count = int(np.searchsorted(held, max(share * held[-1], units_min), side="right"))
     return frozenset(cohorts[i] for i in order[:count].tolist())
+
+
+def quietened(
+    logs: NDArray[np.float64], rare: NDArray[np.bool_], voice: float
+) -> NDArray[np.float64]:
+    """Log E with what rare rows say for a breach at most ``voice`` times what the others say.
+
+    ``logs`` has shape (strata, bets), ``rare`` (strata,). Honest phones of rare cohorts say what
+    all say, and lose nothing by it. No value grows, so whichever cohorts are rare at a moment, the
+    product of all is below the one that was proven.
+    """
+    said = np.maximum(logs[rare], 0.0)
+    total = said.sum(0)
+    most = voice * np.maximum(logs[~rare].sum(0), 0.0)
+    scale = np.divide(most, total, out=np.ones_like(total), where=total > most)
+    kept = logs.copy()
+    kept[rare] = np.minimum(logs[rare], 0.0) + said * scale
+    return kept

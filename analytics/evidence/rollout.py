@@ -69,7 +69,10 @@ class RolloutEvidence:
         self.threshold_margin = float(-np.log(alpha_margin))
         self.windows = 0
         self.rules = rules
-        self.bettings = [Betting(spec, tree, factor_max=rules.factor_max) for spec in specs]
+        self.bettings = [
+            Betting(spec, tree, factor_max=rules.factor_max, rare_share=rules.rare_share)
+            for spec in specs
+        ]
         self.assignment = AssignmentCheck(tree, rho, alpha=alpha)
         self._breach: Arithmetic | None = None
         self._rare: frozenset[Stratum] | None = None

@@ -79,8 +79,9 @@ class BreachRules:
         The most by which one window, or one stratum in the product over all strata, multiplies E;
         above 1. ``min(e, c)`` of an e-value is one.
     rare_share
-        Share of the enrolments, in [0, 1), that the smallest cohorts together may hold without
-        speaking for a breach: what few phones are in is cheap to fill with forged ones.
+        Share of the enrolments, in [0, 1), of the smallest cohorts, which together speak for a
+        breach by their share of what the others say alone: what few phones are in is cheap to fill
+        with forged ones.
     """
 
     units_min: int = 30

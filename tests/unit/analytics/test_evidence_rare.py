@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.evidence.rare import rare_cohorts
+from analytics.evidence.rare import quietened, rare_cohorts
 from analytics.evidence.rollout import RolloutEvidence
 from analytics.evidence.spec import ArmCounts, BreachRules, Stratum
 from analytics.types import Outcome
@@ -23,6 +23,24 @@ DE: Stratum = ("1", "de")
 US: Stratum = ("1", "us")
 XX: Stratum = ("1", "xx")
 NAME = ("errors", 0)
+
+
+@given(st.integers(0, 10_000), st.floats(0.0, 0.2))
+def test_no_value_grows_and_the_rare_say_their_share_of_what_the_others_say(
+    seed: int, voice: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    logs = rng.normal(0.0, 3.0, (int(rng.integers(1, 8)), 3))
+    rare = rng.random(len(logs)) < 0.5
+
+    kept = quietened(logs, rare, voice)
+
+    assert (kept <= logs + 1e-12).all()
+    assert (kept[~rare] == logs[~rare]).all()
+    lead = np.maximum(logs[~rare].sum(0), 0.0)
+    assert (np.maximum(kept[rare], 0.0).sum(0) <= voice * lead + 1e-9).all()
+    assert (kept[rare][logs[rare] <= 0.0] == logs[rare][logs[rare] <= 0.0]).all()
+
 
 arms = st.tuples(st.integers(0, 400), st.integers(0, 400))
 strata = st.tuples(st.sampled_from("123"), st.sampled_from(["de", "us", "fr", "xx"]))
