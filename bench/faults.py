@@ -126,6 +126,7 @@ class Course:
     drains_unclean: int = 0
     disk_full_refused: int = 0
     seconds: float = 0.0
+    standing_until_s: float = 0.0  # log time was ahead: until then nothing is decided anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +237,9 @@ def _recover(
     if fault.kind == "kill":
         taken_s = _until(world, lambda: world.has_taken(fault.target, mark), struck_s)
         kind = fault.target.partition("-")[0]
-        course.restart_seconds.setdefault(kind, []).append(taken_s)
-        if is_alone and kind != "broker":
+        if struck_s >= course.standing_until_s:  # else it tells how long log time stood
+            course.restart_seconds.setdefault(kind, []).append(taken_s)
+        if struck_s >= course.standing_until_s and is_alone and kind != "broker":
             course.restart_seconds_alone.append(taken_s)
         with contextlib.suppress(OSError):  # it was ended meanwhile
             course.restart_cpu_seconds.append(cpu_seconds(world.popen(fault.target).pid))
@@ -278,6 +280,8 @@ def _strike(fault: Fault, world: World, course: Course) -> float:
             world.set_clock(_CLOCK_MS if ahead else -_CLOCK_MS)
             time.sleep(_FURTHER_HOLD_S + fault.hold_s)
             world.set_clock(0)
+            if ahead:
+                course.standing_until_s = time.monotonic() + _CLOCK_MS / 1000
         case kind:
             proxy = world.proxies[fault.target]
             proxy.switch(Mode(kind), latency_s=fault.latency_s)
