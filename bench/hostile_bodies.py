@@ -15,11 +15,14 @@ from typing import Final
 import zstandard
 
 from bench.uploads import APP
+from ingest.bodies import BodyLimits, room_of
 from wire.decode import Encoding
 from wire.gather import COLUMNS
 from wire.pb import telemetry_pb2
 
 SMALL_BYTES: Final = 4096
+SIZES: Final = (SMALL_BYTES, 64 * 1024, 1024 * 1024, BodyLimits().wire_bytes_max)
+"""Of a body on the wire: from what an ordinary upload has to what none may have more of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,48 +257,72 @@ def _flushed(size: int) -> bytes:
     return b"".join(pieces) + packer.flush()
 
 
+def _zeros(count: int) -> bytes:
+    return bytes(min(count, 64 * 1024 * 1024))  # four times what a body may unfold to
+
+
 _ZSTD_EMPTY: Final = zstandard.ZstdCompressor(write_content_size=False).compress(b"")
 _SKIPPED: Final = b"\x50\x2a\x4d\x18" + bytes(4)
 FOLDED: Final[dict[str, tuple[str, Fill]]] = {
     "empty members": ("gzip", lambda size: gzip.compress(b"", mtime=0) * (size // 20)),
     "members of one byte": ("gzip", lambda size: gzip.compress(b"{", mtime=0) * (size // 21)),
-    "a member and junk": ("gzip", lambda size: gzip.compress(b"{}") + bytes(size)),
+    "a member and junk": ("gzip", lambda size: gzip.compress(b"{}") + bytes(size - 64)),
     "empty stored blocks": ("gzip", _empty_blocks),
     "blocks of one byte": ("gzip", _flushed),
-    "a bomb of zeros": ("gzip", lambda size: gzip.compress(bytes(900 * size))),
-    "a long file name": ("gzip", lambda size: b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * size),
-    "half a member": ("gzip", lambda size: gzip.compress(bytes(500 * size))[: size // 3]),
+    "a bomb of zeros": ("gzip", lambda size: gzip.compress(_zeros(900 * size))),
+    "a long file name": ("gzip", lambda size: b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (size - 64)),
+    "half a member": ("gzip", lambda size: gzip.compress(_zeros(500 * size))[: size // 3]),
     "empty frames": ("zstd", lambda size: _ZSTD_EMPTY * (size // len(_ZSTD_EMPTY))),
     "skippable frames": ("zstd", lambda size: _SKIPPED * (size // 8)),
     "a frame and skippable ones": (
         "zstd",
-        lambda s: zstandard.compress(b"{}") + _SKIPPED * (s // 8),
+        lambda s: zstandard.compress(b"{}") + _SKIPPED * (s // 8 - 8),
     ),
-    "a frame and junk": ("zstd", lambda size: zstandard.compress(b"{}") + bytes(size)),
-    "empty blocks": ("zstd", lambda size: b"\x28\xb5\x2f\xfd\0\x58" + bytes(size) + b"\1\0\0"),
-    "a bomb of zeros in a frame": ("zstd", lambda size: zstandard.compress(bytes(9_000 * size))),
+    "a frame and junk": ("zstd", lambda size: zstandard.compress(b"{}") + bytes(size - 64)),
+    "empty blocks": ("zstd", lambda size: b"\x28\xb5\x2f\xfd\0\x58" + bytes(size - 64) + b"\1\0\0"),
+    "a bomb of zeros in a frame": ("zstd", lambda size: zstandard.compress(_zeros(9_000 * size))),
     "a bomb that does not say its size": (
         "zstd",
-        lambda size: zstandard.ZstdCompressor(write_content_size=False).compress(bytes(900 * size)),
+        lambda size: zstandard.ZstdCompressor(write_content_size=False).compress(
+            _zeros(900 * size)
+        ),
     ),
-    "a huge window": ("zstd", lambda size: b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(size)),
+    "a huge window": ("zstd", lambda size: b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(size - 64)),
     "a size that is not so": (
         "zstd",
-        lambda size: b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 100_000) + bytes(size),
+        lambda size: b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 100_000) + bytes(size - 64),
     ),
 }
 
 
 def bodies(created_ms: int, size: int = SMALL_BYTES) -> Iterator[Body]:
-    """All shapes, each plain, and folded as far as a server lets it unfold."""
+    """All shapes of so many bytes on the wire: plain, and folded as far as a server unfolds them.
+
+    What is equal again and again folds to less than that; it is filled up where that costs nothing.
+    """
+    unfolded_bytes = room_of(size, BodyLimits()) - 256
     for encoding, shapes in (
         (Encoding.JSON, json_shapes(created_ms)),
         (Encoding.PROTOBUF, protobuf_shapes(created_ms)),
     ):
         for name, fill in shapes:
             yield Body(name, encoding, "identity", fill(size))
-            unfolded = fill(max(128 * 1024, 32 * size) - 256)
-            yield Body(name, encoding, "gzip", gzip.compress(unfolded, 6, mtime=0))
-            yield Body(name, encoding, "zstd", zstandard.compress(unfolded))
+            unfolded = fill(unfolded_bytes)
+            yield Body(name, encoding, "gzip", filled_gzip(gzip.compress(unfolded, 1), size))
+            yield Body(name, encoding, "zstd", filled_zstd(zstandard.compress(unfolded), size))
     for name, (how, folded) in FOLDED.items():
         yield Body(name, Encoding.PROTOBUF, how, folded(size))
+
+
+def filled_gzip(member: bytes, size: int) -> bytes:
+    """The same with a file name that makes it as long."""
+    if len(member) >= size:
+        return member
+    name = b"n" * (size - len(member) - 1) + b"\0"
+    return member[:3] + b"\x08" + member[4:10] + name + member[10:]
+
+
+def filled_zstd(frame: bytes, size: int) -> bytes:
+    """The same with empty blocks that make it as long."""
+    head = zstandard.frame_header_size(frame)
+    return frame[:head] + bytes(3 * max(0, (size - len(frame)) // 3)) + frame[head:]

@@ -23,6 +23,9 @@ class Encoding(StrEnum):
     JSON = "json"
 
 
+BYTES_MAX: Final = {Encoding.PROTOBUF: 1024 * 1024, Encoding.JSON: 6 * 1024 * 1024}
+"""Of an upload unfolded: the largest that a client can say has 550 KB as protobuf, 750 KB where no
+column is packed, and as JSON of a row a line 4 MB. Parsers take milliseconds for a megabyte."""
 _PIECES: Final = {Encoding.PROTOBUF: pieces_of_protobuf, Encoding.JSON: pieces_of_json}
 
 
@@ -30,7 +33,7 @@ def decode_group(bodies: Sequence[tuple[Encoding, bytes]]) -> Decoded:
     """Decode a commit group; a malformed upload is named in `errors`, its neighbours decode.
 
     Errors are PermanentError with code ``malformed_protobuf``, ``malformed_json``,
-    ``elements_max``, ``column_length``, ``batch_id_length``, ``rows_max``, ``reports_max``,
+    ``decoded_too_large``, ``elements_max``, ``column_length``, ``batch_id_length``, ``rows_max``, ``reports_max``,
     ``unknown_fields_max``, ``context_missing``, ``context_too_long`` or ``empty_body``, and the
     field's name.
     """
@@ -49,4 +52,11 @@ def decode_group(bodies: Sequence[tuple[Encoding, bytes]]) -> Decoded:
 def _pieces(encoding: Encoding, body: bytes) -> Pieces:
     if not body:
         raise PermanentError("empty_body", "the upload has no bytes", accepted="an UploadRequest")
+    if len(body) > BYTES_MAX[encoding]:
+        raise PermanentError(
+            "decoded_too_large",
+            "the upload is larger than the largest that can be said",
+            field="body",
+            accepted=f"at most {BYTES_MAX[encoding]} bytes of {encoding}, decompressed",
+        )
     return _PIECES[encoding](body)

@@ -7,8 +7,10 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import MISSING, fields
+from itertools import chain
+from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -113,7 +115,7 @@ def pieces_of_json(body: bytes) -> Pieces:
     """Decode one JSON upload. Raises PermanentError naming the field that is wrong."""
     check_marks(body)
     check_numbers(body)
-    upload, unknown = _decoded(body)
+    upload, knows_all = _decoded(body)
     try:
         batch_id = bytes.fromhex(upload.batch_id)
     except ValueError as error:
@@ -126,6 +128,9 @@ def pieces_of_json(body: bytes) -> Pieces:
     check_reports("unit_days", len(upload.unit_days))
     check_reports("outcomes", len(upload.outcomes))
     columns, n = _columns(upload, body)
+    unknown = 0 if knows_all else unknown_keys(body).total()  # last: it makes each row once more
+    if unknown > UNKNOWN_KEYS_MAX:
+        raise unknown_fields_max(f"{UNKNOWN_KEYS_MAX} keys")
     return Pieces(
         batch_id,
         upload.created_ms,
@@ -170,41 +175,39 @@ def check_numbers(body: bytes) -> None:
         )
 
 
-def _decoded(body: bytes) -> tuple[Any, int]:
-    """The upload, and how many keys the schema does not have; those are discarded unmade."""
+def _decoded(body: bytes) -> tuple[Any, bool]:
+    """The upload, and whether the schema has all of its keys; others are passed over, not made."""
     try:
         if not body.isascii():
             body.decode()  # the decoder does not look into what it passes over
         try:
-            return _strict.decode(body), 0
+            return _strict.decode(body), True
         except msgspec.ValidationError:
-            upload = _open.decode(body)
-        unknown = sum(1 for _ in unknown_keys(body))
+            return _open.decode(body), False
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from error
-    if unknown > UNKNOWN_KEYS_MAX:
-        raise unknown_fields_max(f"{UNKNOWN_KEYS_MAX} keys")
-    return upload, unknown
 
 
-def unknown_keys(body: bytes) -> Iterator[str]:
-    """Paths of the keys that the schema does not have (``context.colour``), in an upload that has
-    passed `check_marks`. Raises msgspec.DecodeError.
+def unknown_keys(body: bytes) -> Counter[str]:
+    """Paths of the keys that the schema does not have (``context.colour``), and how often each is
+    there, in an upload that has been decoded.
     """
     top = _object.decode(body)
-    yield from _strange("", top)
+    found = Counter(_strange("", [top]))
     for part in ("context", "columns"):
         if part in top and top[part] != b"null":
-            yield from _strange(part, _object.decode(top[part]))
+            found.update(_strange(part, [_object.decode(top[part])]))
     for part in _LISTS:
-        for item in _objects.decode(top[part]) or () if part in top else ():
-            yield from _strange(part, item)
+        if part in top:
+            found.update(_strange(part, _objects.decode(top[part]) or []))
+    return found
 
 
-def _strange(part: str, given: dict[str, Any]) -> Iterator[str]:
+def _strange(part: str, given: list[dict[str, Any]]) -> dict[str, int]:
     known: Any = _OPEN[part]
-    unknown = given.keys() - known.__struct_fields__
-    yield from (f"{part}.{key}" if part else key for key in unknown)
+    keys = Counter(chain.from_iterable(given))
+    strange = keys.keys() - known.__struct_fields__
+    return {f"{part}.{key}" if part else key: keys[key] for key in strange}
 
 
 def _columns(upload: Any, body: bytes) -> tuple[tuple[bytes, ...], int]:  # noqa: ANN401  # a made struct
@@ -218,9 +221,10 @@ def _columns(upload: Any, body: bytes) -> tuple[tuple[bytes, ...], int]:  # noqa
     if upload.rows is not None:
         escapes = b"\\" in body  # a name may hide behind them
         named = [name for name in COLUMNS if escapes or name.encode() in body]
-        cells = {name: [getattr(row, name) for row in upload.rows] for name in named}
-        given = {name: v for name, v in cells.items() if any(x is not None for x in v)}
         rows = len(upload.rows)
+        check_rows(rows)
+        cells = {name: list(map(attrgetter(name), upload.rows)) for name in named}
+        given = {name: values for name, values in cells.items() if values.count(None) < rows}
     else:
         given = {
             name: values

@@ -34,6 +34,7 @@ CONTEXT_BYTES_MAX: Final = 2048
 UNKNOWN_BYTES_MAX: Final = 16_384
 """Of fields that the schema does not have: a newer client's few are counted and discarded, but
 a body of nothing else must not cost more than its bytes."""
+_UNPACKED_BYTES: Final = 7  # a value outside of a packed column, and its tag
 _REPORT_BYTES: Final = 64  # what a unit day or an outcome report takes at most, and then some
 Parser = Callable[[bytes], Pieces]
 _M = TypeVar("_M", bound=Message)
@@ -50,9 +51,11 @@ def pieces_of_protobuf(body: bytes) -> Pieces:
     check_reports("unit_days", len(upload.unit_days))
     check_reports("outcomes", len(upload.outcomes))
     upload.DiscardUnknownFields()
-    if upload.ByteSize() != len(body):
-        return by_public_schema(body)
     n = upload.n
+    if (passed_over := len(body) - upload.ByteSize()) != 0:
+        if passed_over > UNKNOWN_BYTES_MAX + _UNPACKED_BYTES * len(COLUMNS) * n:
+            raise _too_many_unknown()  # not even columns of single values have so much
+        return by_public_schema(body)
     columns: tuple[bytes, ...] = _private_columns(upload)
     width = 4 * n
     for column in columns:
@@ -90,7 +93,8 @@ def by_public_schema(body: bytes) -> Pieces:
     check_rows(upload.n)
     check_reports("unit_days", len(upload.unit_days))
     check_reports("outcomes", len(upload.outcomes))
-    unknown = _count_unknown(upload)
+    _check_unknown(body, upload.ByteSize())
+    unknown = len(UnknownFieldSet(upload))
     columns = []
     for name, dtype in zip(COLUMNS, DTYPES, strict=True):
         values = getattr(upload, name)
@@ -162,14 +166,12 @@ def _name(names: tuple[str, ...], number: int) -> str:
     return names[number] if 0 <= number < len(names) else ""
 
 
-def _count_unknown(upload: telemetry_pb2.UploadRequest) -> int:
-    """Unknown fields of the upload itself; refused by their size before any is looked at."""
-    known = telemetry_pb2.UploadRequest()
-    known.CopyFrom(upload)
+def _check_unknown(body: bytes, size: int) -> None:
+    """Refuse unknown fields by their size, before any is looked at; `size` is that of all."""
+    known = telemetry_pb2.UploadRequest.FromString(body)
     known.DiscardUnknownFields()  # in messages below it too
-    if upload.ByteSize() - known.ByteSize() > UNKNOWN_BYTES_MAX:
+    if size - known.ByteSize() > UNKNOWN_BYTES_MAX:
         raise _too_many_unknown()
-    return len(UnknownFieldSet(upload))
 
 
 def _check_reports(field: str, bodies: Sequence[bytes]) -> None:
