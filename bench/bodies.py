@@ -1,43 +1,30 @@
 """`holdfast bench bodies`: what hostile bodies cost beside an honest one of the same size (S5).
 
-Each is decompressed, decoded, judged and encoded as an upload of its own, in process, and its CPU
+In process each is decompressed, decoded, judged and encoded as an upload of its own, and its CPU
 time is set against that of an honest upload of the same encodings that has as many bytes on the
-wire, at least 4 KiB. The best of a few runs counts, of both. `honest` says what is honest: rows of
-random values in every column. A stall is what one body holds the interpreter for at most, against
-an honest commit group of the largest size.
+wire, at least 4 KiB; the best of a few runs counts, of both. `bench.honest_bodies` says what is
+honest: rows of random values in every column. Then all go over each road into a server of its own;
+see `bench.bodies_live`.
 """
 
 import argparse
-import gzip
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
-
-import numpy as np
-import zstandard
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from actions.desired_files import read_desired
-from bench.hostile_bodies import SIZES, SMALL_BYTES, Body, bodies, json_head, protobuf_columns
+from bench.honest_bodies import Honest
+from bench.hostile_bodies import SIZES, SMALL_BYTES, Body, bodies
 from bench.report import Report, Result
 from bench.uploads import APP, repository
 from ingest.bodies import BodyLimits, decompress
 from ingest.commit import Committer, Sent
 from ingest.receipt import Outcome, UploadRefused
 from streams.log.memory import MemoryLog
-from wire.decode import Encoding
 from wire.desired import Desired
 from wire.errors import PermanentError
-from wire.gather import COLUMNS, ROWS_MAX
 
-_HONEST_ROWS: Final = [8 * 5**i // 4**i for i in range(32)] + [ROWS_MAX]
 _RUNS: int = 5
-_FOLD: dict[str, Callable[[bytes], bytes]] = {
-    "identity": bytes,
-    "gzip": gzip.compress,
-    "zstd": zstandard.compress,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,40 +82,6 @@ class Road:
         return min((self.take(group) for _ in range(runs)), key=lambda cost: cost.seconds)
 
 
-@dataclass(slots=True)
-class Honest:
-    """Uploads of random values in every column, and what is paid for so many bytes of them.
-
-    An upload has 10,000 rows at most, so beyond their size it is as many of the largest as that.
-    """
-
-    now_ms: int
-    _made: dict[tuple[Encoding, str], list[Body]] = field(default_factory=dict)
-
-    def like(self, body: Body) -> tuple[Body, float]:
-        """The smallest of that size and encodings, or the largest; and how many of it."""
-        key = (body.encoding, body.content_encoding)
-        if key not in self._made:
-            self._made[key] = [honest(*key, rows, self.now_ms) for rows in _HONEST_ROWS]
-        size = max(SMALL_BYTES, len(body.wire))
-        for made in self._made[key]:
-            if len(made.wire) >= size:
-                return made, 1.0
-        return self._made[key][-1], size / len(self._made[key][-1].wire)
-
-
-def honest(encoding: Encoding, content_encoding: str, rows: int, now_ms: int) -> Body:
-    """Rows of random values in every column."""
-    values = np.random.default_rng(1).integers(1, 1_000, (len(COLUMNS), rows))
-    columns = {name: values[c].tolist() for c, name in enumerate(COLUMNS)}
-    columns["unit_bet"] = [0] * rows
-    if encoding is Encoding.JSON:
-        body = json_head(now_ms) + b',"columns":' + json.dumps(columns).encode() + b"}"
-    else:
-        body = protobuf_columns(now_ms, columns)
-    return Body("honest", encoding, content_encoding, _FOLD[content_encoding](body))
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A body beside an honest one."""
@@ -159,8 +112,8 @@ def judged(size: int, names: str, road: Road, now_ms: int) -> Iterator[Judged]:
         yield Judged(body, cost, cost.seconds / allowed_s)
 
 
-def run(sizes: Sequence[int], names: str = "") -> Report:
-    """All shapes at all sizes."""
+def run(sizes: Sequence[int], names: str, *, is_live: bool) -> Report:
+    """All shapes at all sizes, in process and over the roads into a server."""
     now_ms = time.time_ns() // 1_000_000
     road, results, count = Road(now_ms), list[Result](), 0
     for size in sizes:
@@ -188,9 +141,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="holdfast bench bodies", description=__doc__)
     parser.add_argument("--size", type=int, action="append", help="bytes of a body on the wire")
     parser.add_argument("--names", default="", help="only shapes whose name contains this")
+    parser.add_argument("--in-process", action="store_true", help="without a server")
     parser.add_argument("--json", action="store_true", help="figures as one line of JSON")
     options = parser.parse_args()
-    return run(options.size or SIZES, options.names).give(as_json=options.json)
+    report = run(options.size or SIZES, options.names, is_live=not options.in_process)
+    return report.give(as_json=options.json)
 
 
 if __name__ == "__main__":

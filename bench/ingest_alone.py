@@ -1,4 +1,7 @@
-"""Ingest with its SQLite log and nothing behind it, one process: `python -m bench.ingest_alone`."""
+"""Ingest with its SQLite log and nothing behind it, one process: `python -m bench.ingest_alone`.
+
+With ``probe`` after the folder it answers lines of its standard input; see `bench.loop_probe`.
+"""
 
 import asyncio
 import json
@@ -12,6 +15,7 @@ import numpy as np
 import uvloop
 
 from actions.desired_files import read_desired
+from bench.loop_probe import LoopProbe
 from bench.uploads import APP, repository
 from ingest.keys import KeyFile
 from ingest.receive import Receiver, ReceiveSettings
@@ -36,7 +40,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def run(folder: Path) -> None:
+async def run(folder: Path, *, is_probed: bool = False) -> None:
     """Serve until SIGTERM."""
     contents = {path: text.encode() for path, text in repository(60_000).items()}
     keys = KeyFile(folder / "keys.json", now_ms=_now_ms)
@@ -50,8 +54,11 @@ async def run(folder: Path) -> None:
     )
 
     def ready(ports: Ports) -> None:
-        sys.stdout.write(json.dumps({"http_port": ports.http, "key": key}) + "\n")
+        told = {"http_port": ports.http, "grpc_port": ports.grpc, "key": key}
+        sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
+        if is_probed:
+            LoopProbe(receiver.committer).start()
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -66,4 +73,4 @@ async def run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(Path(sys.argv[1])))
+    uvloop.run(run(Path(sys.argv[1]), is_probed="probe" in sys.argv[2:]))

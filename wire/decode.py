@@ -33,9 +33,9 @@ def decode_group(bodies: Sequence[tuple[Encoding, bytes]]) -> Decoded:
     """Decode a commit group; a malformed upload is named in `errors`, its neighbours decode.
 
     Errors are PermanentError with code ``malformed_protobuf``, ``malformed_json``,
-    ``decoded_too_large``, ``elements_max``, ``column_length``, ``batch_id_length``, ``rows_max``, ``reports_max``,
-    ``unknown_fields_max``, ``context_missing``, ``context_too_long`` or ``empty_body``, and the
-    field's name.
+    ``decoded_too_large``, ``elements_max``, ``column_length``, ``batch_id_length``, ``rows_max``,
+    ``reports_max``, ``unknown_fields_max``, ``context_missing``, ``context_too_long`` or
+    ``empty_body``, and the field's name.
     """
     gather = Gather()
     index: list[int] = []

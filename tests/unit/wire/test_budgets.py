@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.wire.test_decode import CONTEXT, GOOD, _nested, _varint, message
-from wire import json_upload
-from wire.decode import Encoding, decode_group
+from tests.unit.wire.test_decode import CONTEXT, FIELD, GOOD, _nested, _varint, message
+from wire import decode, json_upload, protobuf
+from wire.decode import BYTES_MAX, Encoding, decode_group
 from wire.errors import PermanentError
 from wire.gather import BARE_ROWS_MAX, COLUMNS, ROWS_MAX
+from wire.pb import telemetry_pb2
 
 HEAD = json.dumps(
     {
@@ -20,6 +21,9 @@ HEAD = json.dumps(
         "context": {f: getattr(CONTEXT, f) for f in CONTEXT.__dataclass_fields__},
     }
 ).encode()[:-1]
+
+
+N_FIELD = telemetry_pb2.UploadRequest.DESCRIPTOR.fields_by_name["n"].number
 
 
 def code_of(encoding: Encoding, body: bytes) -> str:
@@ -127,3 +131,47 @@ def test_reports_are_counted_before_they_are_read(number: int, tail: bytes) -> N
 def test_not_utf_8_is_refused_wherever_it_stands() -> None:
     assert code_of(Encoding.JSON, HEAD + b',"zz":"\xff"}') == "malformed_json"
     assert code_of(Encoding.JSON, HEAD + b',"zz":["\xc3\xa9"]}') == ""
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_more_bytes_than_an_upload_can_have_are_refused_unparsed(
+    encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(decode._PIECES, encoding, None)  # would raise: nothing may come so far
+    decoded = decode_group([(encoding, bytes(BYTES_MAX[encoding] + 1))])
+
+    assert decoded.errors[0].code == "decoded_too_large"
+
+
+def test_an_upload_without_packed_columns_may_be_the_largest() -> None:
+    tags = [_varint(number << 3 | 5) for number in FIELD.values()]
+    unpacked = b"".join(tag + bytes(4) for tag in tags) * ROWS_MAX
+    n = _varint(N_FIELD << 3) + _varint(ROWS_MAX)
+
+    assert code_of(Encoding.PROTOBUF, GOOD + n + unpacked) == ""
+
+
+@pytest.mark.parametrize("unit", [(0, b"\0"), (1, bytes(8))], ids=["varints", "doubles"])
+@pytest.mark.parametrize("number", [*FIELD.values(), 99, 500_000])
+def test_junk_beyond_its_budget_never_comes_to_the_second_parser(
+    number: int, unit: tuple[int, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protobuf, "by_public_schema", None)  # would raise: nothing may come so far
+    kind, payload = unit
+    junk = _varint(number << 3 | kind) + payload
+
+    with pytest.raises(PermanentError) as refused:
+        protobuf.pieces_of_protobuf(GOOD + junk * (900_000 // len(junk)))
+    assert refused.value.code == "unknown_fields_max"
+
+
+@pytest.mark.parametrize("place", [b"%b}", b'"columns":{%b}}', b'"rows":[{%b}]}', b'"zz":{%b}}'])
+def test_keys_beyond_their_budget_are_refused_unmade(
+    place: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_upload, "unknown_keys", None)  # would raise: nothing may come so far
+    keys = b",".join(b'"k%d":0' % i for i in range(60_000))
+
+    with pytest.raises(PermanentError) as refused:
+        json_upload.pieces_of_json(HEAD + b"," + place % keys)
+    assert refused.value.code == "unknown_fields_max"

@@ -1,0 +1,198 @@
+"""Hostile bodies over every road into a server of its own: CPU, and how long its loop stood still.
+
+Both are the server's, all threads together, beside those of honest bodies over the same road. What
+else the machine does makes figures larger and never smaller, so what looks too much is sent again,
+and the least counts. A commit is the median of the groups that a flood of honest phones fills.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.honest_bodies import Honest, honest
+from bench.hostile_bodies import Body, bodies
+from bench.processes import SendingProcess
+from bench.report import Result
+from bench.roads import Road, all_roads
+from bench.uploads import Order
+from ingest.receive import ReceiveSettings
+from wire.decode import Encoding
+
+_CPU_MAX: float = 20.0
+_STALL_MAX: float = 5.0
+_AGAIN = 6
+_HONEST_RUNS = 15
+_UPLOADS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """By the server, since it was last asked."""
+
+    cpu_s: float
+    late_s: float
+    commits: list[tuple[int, float]]
+
+    def least(self, other: "Spent") -> "Spent":
+        """Of each the smaller."""
+        return Spent(min(self.cpu_s, other.cpu_s), min(self.late_s, other.late_s), self.commits)
+
+
+@dataclass(slots=True)
+class Server:
+    """`bench.ingest_alone` with its probe."""
+
+    popen: subprocess.Popen[str]
+    told: dict[str, Any]
+
+    def spent(self) -> Spent:
+        """Ask."""
+        assert self.popen.stdin is not None, "a pipe, as asked"  # noqa: S101
+        assert self.popen.stdout is not None, "a pipe, as asked"  # noqa: S101
+        self.popen.stdin.write("\n")
+        self.popen.stdin.flush()
+        return Spent(**json.loads(self.popen.stdout.readline()))
+
+    def commit_s(self) -> float:
+        """The median commit of full groups, while honest phones send all they can."""
+        self.spent()
+        base_url = f"http://127.0.0.1:{self.told['http_port']}"
+        with SendingProcess(Order(base_url, self.told["key"], _UPLOADS)) as phones:
+            phones.send()
+        full = 0.9 * ReceiveSettings().group_bytes_per_partition
+        return statistics.median(s for size, s in self.spent().commits if size > full)
+
+
+@contextmanager
+def served() -> Iterator[Server]:
+    """A server until the block ends."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.ingest_alone", folder, "probe"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as popen,
+    ):
+        assert popen.stdout is not None, "a pipe, as asked"  # noqa: S101
+        try:
+            yield Server(popen, json.loads(popen.stdout.readline()))
+        finally:
+            popen.terminate()
+
+
+@dataclass(slots=True)
+class Worst:
+    """Of one road: what was sent, and the bodies that cost most."""
+
+    sent: int = 0
+    cpu: tuple[float, str] = (0.0, "")
+    late: tuple[float, str] = (0.0, "")
+    codes: Counter[str] = field(default_factory=Counter)
+
+
+def live(sizes: Sequence[int], names: str, now_ms: int) -> list[Result]:
+    """All shapes of all sizes over all roads."""
+    good = honest(Encoding.PROTOBUF, "identity", 8, now_ms).wire
+    worst: dict[str, Worst] = {}
+    with served() as server:
+        commit_s = server.commit_s()
+        for name, road in all_roads(server.told, server.told["key"], good):
+            with closing(road):
+                for size in sizes:
+                    _try_road(
+                        server,
+                        road,
+                        _shapes(size, names, now_ms),
+                        commit_s,
+                        worst.setdefault(name, Worst()),
+                    )
+        commit_s = min(commit_s, server.commit_s())
+    results = [Result("S5", "an honest group's commit", commit_s * 1e3, "ms")]
+    for name, found in worst.items():
+        print(f"  {name}: {dict(found.codes.most_common())}")
+        unplanned = sum(n for code, n in found.codes.items() if _is_unplanned(code))
+        results += [
+            Result(
+                "S5",
+                f"{name}, worst CPU: {found.cpu[1]}",
+                found.cpu[0],
+                "x honest",
+                ("<=", _CPU_MAX),
+                found.sent,
+            ),
+            Result(
+                "S5",
+                f"{name}, worst stall: {found.late[1]}",
+                found.late[0] / commit_s,
+                "x commit",
+                ("<=", _STALL_MAX),
+                found.sent,
+            ),
+            Result("S5", f"{name}, unplanned answers", unplanned, "bodies", ("<=", 0), found.sent),
+        ]
+    return results
+
+
+def _is_unplanned(code: str) -> bool:
+    planned_5xx = code == "503"
+    return not (code[:1] in "24" or planned_5xx or code in _PLANNED)
+
+
+_PLANNED = (
+    "OK",
+    "INVALID_ARGUMENT",
+    "RESOURCE_EXHAUSTED",
+    "UNAVAILABLE",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+)
+
+
+def _shapes(size: int, names: str, now_ms: int) -> Iterator[tuple[Body, Body, float]]:
+    beside = Honest(now_ms)
+    for body in bodies(now_ms - 1_000, size):
+        if names in body.name:
+            yield body, *beside.like(body)
+
+
+def _try_road(
+    server: Server,
+    road: Road,
+    shapes: Iterator[tuple[Body, Body, float]],
+    commit_s: float,
+    worst: Worst,
+) -> None:
+    known: dict[int, float] = {}
+    for body, like, count in shapes:
+        if not road.takes(body):
+            continue
+        if id(like) not in known:
+            known[id(like)] = min(_once(server, road, like)[1].cpu_s for _ in range(_HONEST_RUNS))
+        code, spent = _once(server, road, body)
+        for _ in range(_AGAIN):
+            cpu = spent.cpu_s / (known[id(like)] * count)
+            if cpu < max(_CPU_MAX / 4, worst.cpu[0]) and spent.late_s < max(
+                commit_s, worst.late[0]
+            ):
+                break  # not the worst, whatever the machine did beside
+            spent = spent.least(_once(server, road, body)[1])
+        worst.sent += 1
+        worst.codes[code] += 1
+        what = f"{body.name} ({len(body.wire) // 1024} KiB {body.encoding} {body.content_encoding})"
+        worst.cpu = max(worst.cpu, (spent.cpu_s / (known[id(like)] * count), what))
+        worst.late = max(worst.late, (spent.late_s, what))
+
+
+def _once(server: Server, road: Road, body: Body) -> tuple[str, Spent]:
+    server.spent()
+    code = road.send(body)
+    return code, server.spent()
