@@ -90,15 +90,22 @@ def judge_group(road: Road, bodies: list[Body], good: Body, tally: Tally) -> Non
 
 
 def _parsers_agree(body: bytes) -> bool:
-    """Whether the view and the public schema say the same, refusals too."""
-    return _said(body, protobuf.pieces_of_protobuf) == _said(body, protobuf.by_public_schema)
+    """Whether the view and the public schema say the same, refusals too.
+
+    A context said a thousand times is in the schema; the first look refuses it for its bytes.
+    """
+    viewed = _said(body, protobuf.pieces_of_protobuf)
+    said = _said(body, protobuf.by_public_schema)
+    if isinstance(viewed, PermanentError):  # what is wrong twice may be refused for either
+        return viewed.code == "unknown_fields_max" or isinstance(said, PermanentError)
+    return viewed == said
 
 
-def _said(body: bytes, parse: protobuf.Parser) -> object:
+def _said(body: bytes, parse: protobuf.Parser) -> PermanentError | str:
     try:
         pieces = parse(body)
-    except PermanentError:
-        return None  # what is wrong twice may be refused for either
+    except PermanentError as error:
+        return error
     return repr(pieces._replace(enrolled=int(pieces.enrolled)))  # as text: NaN is not itself
 
 

@@ -24,7 +24,9 @@ BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str, str]] = {
     "column of another length": (
         lambda: changed(lambda u: u.latency_ms.append(1)), {}, 400, "column_length", "latency_ms"),
     "a million columns": (
-        lambda: many_columns(1_000_000), {}, 413, "unknown_fields_max", ""),
+        lambda: many_columns(1_000_000), {}, 413, "decoded_too_large", "body"),
+    "a hundred thousand columns": (
+        lambda: many_columns(100_000), {}, 413, "unknown_fields_max", ""),
     "10 years old": (
         lambda: changed(lambda u: setattr(u, "created_ms", clock_ms() - 3650 * DAY_MS)),
         {}, 422, "created_too_old", "created_ms"),
