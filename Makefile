@@ -5,7 +5,7 @@ UV ?= .venv/bin/uv
 RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup demo test check bench generate chaos release audit clean
+.PHONY: setup demo test check bench fuzz generate chaos release audit clean
 
 setup: .venv/.ready
 	@# a start would compile a thousand modules again wherever nobody may write bytecode down
@@ -33,6 +33,10 @@ bench: setup
 
 chaos: setup
 	$(RUN)holdfast chaos --mode embedded --kills 30
+
+# a million bodies in process and 100,000 over the wire; the tests run a short share of both
+fuzz: setup
+	$(RUN)holdfast bench fuzz --minutes 120
 
 generate: setup
 	$(RUN)python proto/generate.py

@@ -2,27 +2,25 @@
 
 In process every body is decompressed, decoded, judged and encoded in a commit group among good
 ones; the group's good uploads must be accepted, and a protobuf body that the fast parser took must
-come out of the public one with the same columns. Over the wire an answer must come, and be none of
-the 500s but a planned 503. What failed is kept as a file.
+come out of the public one with the same columns. `bench.fuzz_wire` says what must be over the wire.
+What failed is kept as a file; so is the first body of each end that no file of the corpus comes to,
+to be looked at and moved to `tests/corpus`, which the tests replay.
 """
 
 import argparse
-import json
 import random
-import subprocess
-import sys
-import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-
-import httpx
+from typing import Final
 
 from bench.bodies import Road
 from bench.fuzz_inputs import checksum, mutated, seeds
+from bench.fuzz_wire import over_the_wire
 from bench.hostile_bodies import Body, json_head
 from bench.report import Report, Result
+from bench.roads import WAIT_S
+from bench.tally import Tally
 from bench.uploads import APP
 from ingest.bodies import BodyLimits, decompress
 from ingest.commit import Sent
@@ -31,36 +29,38 @@ from wire import protobuf
 from wire.decode import Encoding
 from wire.errors import PermanentError
 
-_GROUP = 16
-_HANG_S = 5.0
-_TYPES = {Encoding.JSON: "application/json", Encoding.PROTOBUF: "application/x-protobuf"}
-
-
-@dataclass(slots=True)
-class Tally:
-    """What came of the bodies; `failed` are those that broke a promise."""
-
-    done: int = 0
-    codes: Counter[str] = field(default_factory=Counter)
-    failed: list[tuple[str, Body]] = field(default_factory=list)
-    slowest_s: float = 0.0
+NOW_MS: Final = 1_790_000_000_000  # bodies that are kept stay as old as they were
+_GROUP: Final = 16
+_GOOD: Final = Body("good", Encoding.JSON, "identity", json_head(NOW_MS) + b"}")
 
 
 def in_process(count: int, seed: int, until_s: float) -> Tally:
     """Groups of mutated bodies with a good one at the end of each."""
-    now_ms = time.time_ns() // 1_000_000
     rng = random.Random(seed)  # to be told again, not to be secret
-    road, tally = Road(now_ms), Tally()
-    stream = mutated(seeds(now_ms - 1_000, rng), rng)
-    good = Body("good", Encoding.JSON, "identity", json_head(now_ms) + b"}")
+    road, tally = Road(NOW_MS), Tally()
+    stream = mutated(seeds(NOW_MS - 1_000, rng), rng)
     while tally.done < count and time.monotonic() < until_s:
         bodies = [next(stream) for _ in range(_GROUP - 1)]
-        judge_group(road, bodies, good, tally)
-        tally.done += len(bodies)
+        judge_group(road, bodies, tally)
     return tally
 
 
-def judge_group(road: Road, bodies: list[Body], good: Body, tally: Tally) -> None:
+def replayed(corpus: Path) -> Tally:
+    """Every file of it, in a group of its own."""
+    road, tally = Road(NOW_MS), Tally()
+    for body in kept(corpus):
+        judge_group(road, [body], tally)
+    return tally
+
+
+def kept(corpus: Path) -> Iterator[Body]:
+    """Its files; a name is the encodings and a checksum."""
+    for file in sorted(corpus.iterdir()):
+        encoding, how, _ = file.name.split("-")
+        yield Body(file.name, Encoding(encoding), how, file.read_bytes())
+
+
+def judge_group(road: Road, bodies: list[Body], tally: Tally) -> None:
     """Judge these and a good upload as one commit group; note what broke a promise."""
     began = time.thread_time()
     sent: list[Sent] = []
@@ -69,24 +69,29 @@ def judge_group(road: Road, bodies: list[Body], good: Body, tally: Tally) -> Non
         try:
             unfolded = decompress(body.wire, body.content_encoding, BodyLimits())
         except PermanentError as error:
-            tally.codes[error.code] += 1
+            _note(tally, body, error)
             continue
         except Exception as error:  # noqa: BLE001  # that is what is looked for
-            tally.failed.append((repr(error), body))
+            tally.fail(repr(error), body)
             continue
         sent.append(Sent(body.encoding, unfolded, APP))
         of.append(body)
         if body.encoding is Encoding.PROTOBUF and not _parsers_agree(unfolded):
-            tally.failed.append(("the parsers disagree", body))
-    outcomes = road.outcomes([*sent, Sent(good.encoding, good.wire, APP)])
+            tally.fail("the parsers disagree", body)
+    outcomes = road.outcomes([*sent, Sent(_GOOD.encoding, _GOOD.wire, APP)])
     for outcome, body in zip(outcomes, of, strict=False):
-        code = outcome.error.code if isinstance(outcome, UploadRefused) else "taken"
-        tally.codes[code] += 1
-        if code == "undecodable":
-            tally.failed.append((code, body))
+        _note(tally, body, outcome.error if isinstance(outcome, UploadRefused) else None)
     if not isinstance(outcomes[-1], Receipt):
-        tally.failed.append(("a good neighbour was refused", of[0] if of else good))
+        tally.fail("a good neighbour was refused", of[0] if of else _GOOD)
     tally.slowest_s = max(tally.slowest_s, time.thread_time() - began)
+
+
+def _note(tally: Tally, body: Body, error: PermanentError | None) -> None:
+    code, at = (error.code, error.field) if error else ("taken", "")
+    tally.note(code)
+    tally.kinds.setdefault((body.encoding, body.content_encoding, code, at), body)
+    if code == "undecodable":
+        tally.fail(code, body)
 
 
 def _parsers_agree(body: bytes) -> bool:
@@ -109,74 +114,42 @@ def _said(body: bytes, parse: protobuf.Parser) -> PermanentError | str:
     return repr(pieces._replace(enrolled=int(pieces.enrolled)))  # as text: NaN is not itself
 
 
-def over_the_wire(count: int, seed: int, until_s: float) -> Tally:
-    """One at a time, on a few kept connections, to a server of its own."""
-    rng = random.Random(seed)
-    tally = Tally()
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "bench.ingest_alone", folder], stdout=subprocess.PIPE, text=True
-        )
-        assert server.stdout is not None  # noqa: S101  # a pipe, as asked
-        try:
-            ports = json.loads(server.stdout.readline())
-            base = f"http://127.0.0.1:{ports['http_port']}/v1/telemetry"
-            with httpx.Client(timeout=_HANG_S) as http:
-                stream = mutated(seeds(time.time_ns() // 1_000_000, rng), rng)
-                while tally.done < count and time.monotonic() < until_s:
-                    body = next(stream)
-                    path = base + (":validate" if rng.random() < 0.1 else "")
-                    _ask(http, path, ports["key"], body, tally)
-                    tally.done += 1
-            if server.poll() is not None:
-                tally.failed.append(
-                    ("the server ended", Body("last", Encoding.JSON, "identity", b""))
-                )
-        finally:
-            server.terminate()
-            server.wait(30)
-            server.stdout.close()
-    return tally
-
-
-def _ask(http: httpx.Client, url: str, key: str, body: Body, tally: Tally) -> None:
-    headers = {"authorization": f"Bearer {key}", "content-type": _TYPES[body.encoding]}
-    if body.content_encoding != "identity":
-        headers["content-encoding"] = body.content_encoding
-    began = time.monotonic()
-    try:
-        answer = http.post(url, content=body.wire, headers=headers)
-    except httpx.HTTPError as error:
-        tally.failed.append((repr(error), body))
-        return
-    tally.slowest_s = max(tally.slowest_s, time.monotonic() - began)
-    tally.codes[str(answer.status_code)] += 1
-    if answer.status_code >= 500 and answer.status_code != 503:
-        tally.failed.append((str(answer.status_code), body))
-
-
 def run(options: argparse.Namespace) -> Report:
     """Both, each with half of the time."""
-    half_s = options.minutes * 30
     results = []
+    known = replayed(options.corpus).kinds if options.corpus.exists() else {}
     for what, go, count in (
         ("in process", in_process, options.count),
         ("over the wire", over_the_wire, options.wire_count),
     ):
-        began = time.monotonic()
-        tally = go(count, options.seed, began + half_s)
+        began_s = time.monotonic()
+        tally = go(count, options.seed, began_s + options.minutes * 30)
+        took_s = time.monotonic() - began_s
         for reason, body in tally.failed[:20]:
-            name = f"{body.encoding}-{body.content_encoding}-{checksum(body.wire)}"
-            print("  ", reason, name)
-            options.keep.mkdir(parents=True, exist_ok=True)
-            (options.keep / name).write_bytes(body.wire)
+            print("  failed:", reason, _keep(body, options.keep))
+        new = [kind for kind in tally.kinds if kind not in known]
+        for kind in new:
+            print("  new:", *kind, _keep(tally.kinds[kind], options.keep))
         print(f"  {what}: {dict(tally.codes.most_common())}")
+        unplanned = sum(n for code, n in tally.codes.items() if code[:1] == "5" and code != "503")
+        n = tally.done
         results += [
-            Result("S5", f"bodies {what}", tally.done, "bodies"),
-            Result("S5", f"failed {what}", len(tally.failed), "bodies", ("<=", 0), tally.done),
-            Result("S5", f"slowest {what}", tally.slowest_s, "s", ("<=", _HANG_S), tally.done),
+            Result("S5", f"bodies {what}", n, "bodies", (">=", min(count, 1))),
+            Result("S5", f"failed {what}", len(tally.failed), "bodies", ("<=", 0), n),
+            Result("S5", f"unplanned 5xx {what}", unplanned, "answers", ("<=", 0), n),
+            Result("S5", f"hangs {what}", tally.codes["hung"], "bodies", ("<=", 0), n),
+            Result("S5", f"slowest {what}", tally.slowest_s, "s", ("<=", WAIT_S), n),
+            Result("S5", f"ends that the corpus lacks, {what}", len(new), "bodies", n=n),
+            Result("S5", f"seconds {what}", took_s, "s"),
         ]
     return Report("fuzz", results)
+
+
+def _keep(body: Body, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{body.encoding}-{body.content_encoding}-{checksum(body.wire)}"
+    file.write_bytes(body.wire)
+    return file
 
 
 def main() -> int:
@@ -186,7 +159,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000_000, help="in process, at most")
     parser.add_argument("--wire-count", type=int, default=100_000, help="over the wire, at most")
     parser.add_argument("--seed", type=int, default=1, help="of the mutations")
-    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="failed bodies")
+    parser.add_argument("--corpus", type=Path, default=Path("tests/corpus"), help="known ones")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-found"), help="failed and new ones")
     parser.add_argument("--json", action="store_true", help="figures as one line of JSON")
     options = parser.parse_args()
     return run(options).give(as_json=options.json)

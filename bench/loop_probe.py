@@ -7,9 +7,11 @@ input asks, and what is told is since the last time.
 
 import asyncio
 import json
+import resource
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from ingest.commit import Committer
@@ -53,6 +55,17 @@ class LoopProbe:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             return
         spent_s = time.process_time()
-        told = {"cpu_s": spent_s - self.cpu_s, "late_s": self.late_s, "commits": self.commits}
+        told = {
+            "cpu_s": spent_s - self.cpu_s,
+            "late_s": self.late_s,
+            "commits": self.commits,
+            "rss_mb": resident_mb(),
+        }
         print(json.dumps(told), flush=True)
         self.cpu_s, self.late_s, self.commits = spent_s, 0.0, []
+
+
+def resident_mb() -> float:
+    """Of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6

@@ -16,6 +16,12 @@ from wire.decode import Encoding
 WAIT_S: Final = 10.0
 """An answer that takes longer is a hang."""
 TYPES: Final = {Encoding.JSON: "application/json", Encoding.PROTOBUF: "application/x-protobuf"}
+_PLANNED: Final = frozenset(
+    (
+        *("OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "PERMISSION_DENIED"),
+        "UNIMPLEMENTED",  # gRPC's own, of a compression that is switched off
+    )
+)
 _CHUNK_BYTES: Final = 16 * 1024
 _UPLOAD: Final = "/holdfast.v1.Telemetry/Upload"
 _STREAM: Final = "/holdfast.v1.Telemetry/UploadStream"
@@ -156,3 +162,8 @@ def all_roads(ports: dict[str, int], key: str, good: bytes) -> Iterator[tuple[st
     yield ":validate", HttpRoad(http, key, path="/v1/telemetry:validate")
     yield "gRPC", GrpcRoad(rpc, key)
     yield "gRPC stream", GrpcRoad(rpc, key, good=good)
+
+
+def is_planned(status: str) -> bool:
+    """Whether the server may answer so, whatever was sent."""
+    return status in _PLANNED or status == "503" or (len(status) == 3 and status[0] in "24")

@@ -31,7 +31,7 @@ from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protob
 from ingest.receive import Receiver
 from ingest.status import retry_after_s, status_of
 from wire.decode import Encoding
-from wire.errors import PermanentError, TransientError
+from wire.errors import PermanentError, TransientError, as_value
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _SERVICE: Final = "holdfast.v1.Telemetry"
@@ -181,7 +181,7 @@ class _Service:
         try:
             return await self._receive(message, app_id)
         except PermanentError as error:
-            return UploadRefused(error)
+            return UploadRefused(as_value(error))
 
     async def _receive(self, message: bytes, app_id: str) -> Outcome:
         try:

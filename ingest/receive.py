@@ -76,7 +76,10 @@ class Receiver:
         """Wait until the upload is durable, or refused. Raises TransientError: come back."""
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.offer(Sent(encoding, body, app_id), partial(_settle, answered))
-        return await answered
+        try:
+            return await answered
+        finally:
+            del answered  # an error in it would hold this frame, and this frame it
 
     def offer(self, sent: Sent, answer: Answer) -> None:
         """The same, for callers without a task. Raises TransientError if it cannot wait here."""

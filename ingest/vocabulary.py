@@ -20,7 +20,7 @@ from wire.context import (
     Context,
 )
 from wire.desired import Desired, Known
-from wire.errors import PermanentError
+from wire.errors import PermanentError, as_value
 from wire.known import versions_of
 
 OS_MAJOR_MAX: Final = 999
@@ -76,7 +76,7 @@ class Vocabulary:
             try:
                 found = self._admit(context)
             except PermanentError as error:
-                found = error
+                found = as_value(error)
             if len(self._cache) >= _CACHED_MAX:  # strangers must not fill the memory
                 self._cache.clear()
             self._cache[context] = found

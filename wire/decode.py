@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from wire.columns import Decoded
-from wire.errors import PermanentError
+from wire.errors import PermanentError, as_value
 from wire.gather import Gather, Pieces
 from wire.json_upload import pieces_of_json
 from wire.protobuf import pieces_of_protobuf
@@ -45,7 +45,7 @@ def decode_group(bodies: Sequence[tuple[Encoding, bytes]]) -> Decoded:
             index.append(gather.add(_pieces(encoding, body)))
         except PermanentError as error:
             index.append(-1)
-            errors[i] = error
+            errors[i] = as_value(error)
     return Decoded(gather.group(), index, errors)
 
 

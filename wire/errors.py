@@ -25,3 +25,11 @@ class TransientError(Exception):
         self.code = code
         self.detail = detail
         self.retry_after_s = retry_after_s
+
+
+def as_value(error: PermanentError) -> PermanentError:
+    """The same, to be kept. One that was raised holds the frames that it passed through, and they
+    hold the whole group; a frame that keeps it is a cycle, which lives until somebody collects.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
