@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,37 +95,65 @@ def served() -> Iterator[Server]:
 
 
 @dataclass(slots=True)
-class Worst:
-    """Of one road: what was sent, and the bodies that cost most."""
+class Tried:
+    """One road: what was sent over it, and the bodies that cost most."""
 
+    server: Server
+    name: str
+    road: Road
+    commit_s: float
     sent: int = 0
     cpu: tuple[float, str] = (0.0, "")
     late: tuple[float, str] = (0.0, "")
     codes: Counter[str] = field(default_factory=Counter)
+    _known: dict[int, float] = field(default_factory=dict)  # CPU of honest ones
+
+    def send(self, body: Body, like: Body, count: float) -> None:
+        """A body, set against so many of an honest one."""
+        if id(like) not in self._known:
+            runs = [self._once(like)[1].cpu_s for _ in range(_HONEST_RUNS)]
+            self._known[id(like)] = min(runs)
+        allowed_s = self._known[id(like)] * count
+        code, spent = self._once(body)
+        for _ in range(_AGAIN):
+            is_cheap = spent.cpu_s / allowed_s < max(_CPU_MAX / 4, self.cpu[0])
+            if is_cheap and spent.late_s < max(self.commit_s, self.late[0]):
+                break  # not the worst, whatever the machine did beside
+            spent = spent.least(self._once(body)[1])
+        self.sent += 1
+        self.codes[code] += 1
+        what = f"{body.name} ({len(body.wire) // 1024} KiB {body.encoding} {body.content_encoding})"
+        self.cpu = max(self.cpu, (spent.cpu_s / allowed_s, what))
+        self.late = max(self.late, (spent.late_s, what))
+
+    def _once(self, body: Body) -> tuple[str, Spent]:
+        self.server.spent()
+        code = self.road.send(body)
+        return code, self.server.spent()
 
 
 def live(sizes: Sequence[int], names: str, now_ms: int) -> list[Result]:
     """All shapes of all sizes over all roads."""
     good = honest(Encoding.PROTOBUF, "identity", 8, now_ms).wire
-    worst: dict[str, Worst] = {}
-    with served() as server:
+    with served() as server, ExitStack() as opened:
         commit_s = server.commit_s()
         before_mb = server.spent().rss_mb
-        for name, road in all_roads(server.told, server.told["key"], good):
-            with closing(road):
-                for size in sizes:
-                    _try_road(
-                        server,
-                        road,
-                        _shapes(size, names, now_ms),
-                        commit_s,
-                        worst.setdefault(name, Worst()),
-                    )
+        tried = [
+            Tried(server, name, opened.enter_context(closing(road)), commit_s)
+            for name, road in all_roads(server.told, server.told["key"], good)
+        ]
+        beside = Honest(now_ms)
+        for size in sizes:
+            for body in bodies(now_ms - 1_000, size):
+                for one in tried:
+                    if names in body.name and one.road.takes(body):
+                        one.send(body, *beside.like(body))
         grown_mb = server.spent().rss_mb - before_mb
         commit_s = min(commit_s, server.commit_s())
     results = [Result("S5", "an honest group's commit", commit_s * 1e3, "ms")]
     results.append(Result("S5", "memory that the server grew by", grown_mb, "MB", ("<=", 128)))
-    for name, found in worst.items():
+    for found in tried:
+        name = found.name
         print(f"  {name}: {dict(found.codes.most_common())}")
         unplanned = sum(n for code, n in found.codes.items() if not is_planned(code))
         results += [
@@ -148,44 +176,3 @@ def live(sizes: Sequence[int], names: str, now_ms: int) -> list[Result]:
             Result("S5", f"{name}, unplanned answers", unplanned, "bodies", ("<=", 0), found.sent),
         ]
     return results
-
-
-def _shapes(size: int, names: str, now_ms: int) -> Iterator[tuple[Body, Body, float]]:
-    beside = Honest(now_ms)
-    for body in bodies(now_ms - 1_000, size):
-        if names in body.name:
-            yield body, *beside.like(body)
-
-
-def _try_road(
-    server: Server,
-    road: Road,
-    shapes: Iterator[tuple[Body, Body, float]],
-    commit_s: float,
-    worst: Worst,
-) -> None:
-    known: dict[int, float] = {}
-    for body, like, count in shapes:
-        if not road.takes(body):
-            continue
-        if id(like) not in known:
-            known[id(like)] = min(_once(server, road, like)[1].cpu_s for _ in range(_HONEST_RUNS))
-        code, spent = _once(server, road, body)
-        for _ in range(_AGAIN):
-            cpu = spent.cpu_s / (known[id(like)] * count)
-            if cpu < max(_CPU_MAX / 4, worst.cpu[0]) and spent.late_s < max(
-                commit_s, worst.late[0]
-            ):
-                break  # not the worst, whatever the machine did beside
-            spent = spent.least(_once(server, road, body)[1])
-        worst.sent += 1
-        worst.codes[code] += 1
-        what = f"{body.name} ({len(body.wire) // 1024} KiB {body.encoding} {body.content_encoding})"
-        worst.cpu = max(worst.cpu, (spent.cpu_s / (known[id(like)] * count), what))
-        worst.late = max(worst.late, (spent.late_s, what))
-
-
-def _once(server: Server, road: Road, body: Body) -> tuple[str, Spent]:
-    server.spent()
-    code = road.send(body)
-    return code, server.spent()

@@ -16,7 +16,7 @@ import zstandard
 
 from bench.uploads import APP
 from ingest.bodies import BodyLimits, room_of
-from wire.decode import Encoding
+from wire.decode import BYTES_MAX, Encoding
 from wire.gather import COLUMNS
 from wire.pb import telemetry_pb2
 
@@ -300,11 +300,11 @@ def bodies(created_ms: int, size: int = SMALL_BYTES) -> Iterator[Body]:
 
     What is equal again and again folds to less than that; it is filled up where that costs nothing.
     """
-    unfolded_bytes = room_of(size, BodyLimits()) - 256
     for encoding, shapes in (
         (Encoding.JSON, json_shapes(created_ms)),
         (Encoding.PROTOBUF, protobuf_shapes(created_ms)),
     ):
+        unfolded_bytes = min(room_of(size, BodyLimits()), BYTES_MAX[encoding]) - 256
         for name, fill in shapes:
             yield Body(name, encoding, "identity", fill(size))
             unfolded = fill(unfolded_bytes)
