@@ -40,8 +40,9 @@ def account(group: UploadGroup, checked: Checked, partition: Sequence[int]) -> A
     accepted = _accepted_rows(group, checked)
     sent = group.n.tolist()
     unknown = group.unknown_fields.tolist()
-    made = Account([], {}, {})
-    days, reports = _sent_beside(group)
+    beside = _sent_beside(group)
+    days, reports = (_ints(counts) for counts in beside)
+    made = Account([], _kept(group, checked, partition, *beside), {})
     for i, batch_id in enumerate(group.batch_ids):
         error = checked.refused.get(i)
         if error is not None:
@@ -52,19 +53,38 @@ def account(group: UploadGroup, checked: Checked, partition: Sequence[int]) -> A
             continue
         refused = refusals.get(i, ())
         made.outcomes.append(Receipt(batch_id, sent[i], accepted[i], tuple(refused), unknown[i]))
-        tallies = made.kept.setdefault(partition[i], {})
-        add(tallies, "uploads:received")
-        add(tallies, "rows:received", sent[i])
-        add(tallies, "units:received", days[i])
-        add(tallies, "feedback:received", reports[i])
-        add(tallies, "fields:unknown_field", unknown[i])
         for refusal in refused:
-            add(tallies, f"{_counted_as(refusal.field)}:rejected:{refusal.code}", refusal.rows)
+            name = f"{_counted_as(refusal.field)}:rejected:{refusal.code}"
+            add(made.kept[partition[i]], name, refusal.rows)
     for i in np.flatnonzero(checked.blanked & checked.upload_kept).tolist():
         add(made.kept[partition[i]], "fields:unknown_rollout")
     for i, fields in _folded(group, checked):
         for name in fields:
             add(made.kept[partition[i]], f"fields:unregistered_{name}")
+    return made
+
+
+def _kept(
+    group: UploadGroup,
+    checked: Checked,
+    partition: Sequence[int],
+    days: NDArray[np.integer],
+    reports: NDArray[np.integer],
+) -> dict[int, Tallies]:
+    """By partition, what its uploads have sent."""
+    of = np.where(checked.upload_kept, np.asarray(partition, np.int64), -1)
+    counts: dict[str, NDArray[np.integer]] = {
+        "uploads:received": np.ones(len(of), np.int64),
+        "rows:received": group.n,
+        "units:received": days,
+        "feedback:received": reports,
+        "fields:unknown_field": group.unknown_fields,
+    }
+    made: dict[int, Tallies] = {}
+    for p in np.unique(of[of >= 0]).tolist():
+        mine, tallies = of == p, made.setdefault(p, {})
+        for name, count in counts.items():
+            add(tallies, name, int(count[mine].sum(dtype=np.int64)))
     return made
 
 
@@ -100,12 +120,12 @@ def _ints(counts: NDArray[np.integer]) -> list[int]:
     return listed
 
 
-def _sent_beside(group: UploadGroup) -> tuple[list[int], list[int]]:
+def _sent_beside(group: UploadGroup) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Unit days and outcome reports of each upload."""
     uploads = len(group.batch_ids)
     return (
-        _ints(np.bincount(group.unit_days.upload, minlength=uploads)),
-        _ints(np.bincount(group.feedback.upload, minlength=uploads)),
+        np.bincount(group.unit_days.upload, minlength=uploads),
+        np.bincount(group.feedback.upload, minlength=uploads),
     )
 
 

@@ -43,6 +43,10 @@ def kept_batch_ids(
     kept[:, :BATCH_HOUR_BYTES] = hours.view(np.uint8).reshape(-1, BATCH_HOUR_BYTES)
     size = BATCH_ID.itemsize - BATCH_HOUR_BYTES
     keyed = created_ms >= key.since_ms
+    if keyed.all():
+        digests = key.digests(list(batch_ids), size)
+        kept[:, BATCH_HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
+        return kept.reshape(-1).view(BATCH_ID)
     for chosen, under in ((keyed, key), (~keyed, NO_KEY)):
         of = np.flatnonzero(chosen)
         if len(of):
@@ -99,7 +103,9 @@ class _Segments:
         group = self._group
         mine = np.zeros(len(group.n), np.bool_)
         mine[uploads] = True
-        rows = np.flatnonzero(self._row_kept & mine[self._checked.row_upload])
+        chosen = self._row_kept & mine[self._checked.row_upload]
+        # most groups are taken whole: nothing is copied then
+        rows = slice(None) if chosen.all() else np.flatnonzero(chosen)
         contexts, context = self._contexts(group.context[uploads])
         return Segment(
             kind=Kind.TELEMETRY,

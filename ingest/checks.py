@@ -219,6 +219,8 @@ def _mark_bets(
 def _again(key: NDArray[np.int64], counts: Bools) -> Bools:
     """Which of the rows that count come after another of the same key: an upload is one phone."""
     again = np.zeros(len(key), np.bool_)
+    if not len(key):
+        return again
     at = np.flatnonzero(counts)
     if len(at):
         _, first = np.unique(key[at], return_index=True)

@@ -81,14 +81,17 @@ class Gather:
     def group(self) -> UploadGroup:
         """Everything taken in, as columns."""
         uploads = self._uploads
+        n = [u.n for u in uploads]
+        sent = zip(*[u.columns for u in uploads], strict=True) if uploads else ((),) * len(COLUMNS)
         joined = {
-            name: _join([(u.columns[c], u.n) for u in uploads], c) for c, name in enumerate(COLUMNS)
+            name: _join(parts, n, c)
+            for c, (name, parts) in enumerate(zip(COLUMNS, sent, strict=True))
         }
         return UploadGroup(
             batch_ids=[u.batch_id for u in uploads],
             # a fixed64 above 2**63 is a time that no clock has: keep it absurd, not negative
             created_ms=np.array([min(u.created_ms, 2**62) for u in uploads], np.int64),
-            n=np.array([u.n for u in uploads], np.int32),
+            n=np.array(n, np.int32),
             context=np.array([self._contexts[id(u.context)][0] for u in uploads], np.int32),
             contexts=[context for _, context in self._contexts.values()],
             enrolled=np.array([u.enrolled for u in uploads], np.uint8),
@@ -131,9 +134,11 @@ def unknown_fields_max(accepted: str) -> PermanentError:
     )
 
 
-def _join(parts: list[tuple[bytes, int]], column: int) -> NDArray[Any]:
-    absent = _ABSENT[column]
-    return np.frombuffer(b"".join([b or absent[: 4 * n] for b, n in parts]), DTYPES[column])
+def _join(parts: tuple[bytes, ...], n: list[int], column: int) -> NDArray[Any]:
+    if not all(parts):
+        absent = _ABSENT[column]
+        parts = tuple([b or absent[: 4 * k] for b, k in zip(parts, n, strict=True)])
+    return np.frombuffer(b"".join(parts), DTYPES[column])
 
 
 def _unit_days(uploads: list[Pieces]) -> UnitDays:

@@ -47,11 +47,13 @@ def pieces_of_protobuf(body: bytes) -> Pieces:
         upload = private_pb2.UploadRequest.FromString(body)
     except DecodeError as error:
         raise _malformed() from error
-    check_rows(upload.n)
-    check_reports("unit_days", len(upload.unit_days))
-    check_reports("outcomes", len(upload.outcomes))
+    n, said_days, said_outcomes = upload.n, upload.unit_days, upload.outcomes
+    check_rows(n)
+    if said_days:
+        check_reports("unit_days", len(said_days))
+    if said_outcomes:
+        check_reports("outcomes", len(said_outcomes))
     upload.DiscardUnknownFields()
-    n = upload.n
     if (passed_over := len(body) - upload.ByteSize()) != 0:
         if passed_over > UNKNOWN_BYTES_MAX + _UNPACKED_BYTES * len(COLUMNS) * n:
             raise _too_many_unknown()  # not even columns of single values have so much
@@ -64,11 +66,11 @@ def pieces_of_protobuf(body: bytes) -> Pieces:
     context, unknown = _context(upload.context)
     days: list[UnitDay] = []
     outcomes: list[Outcomes] = []
-    if upload.unit_days:
-        days, more = _unit_days(upload.unit_days)
+    if said_days:
+        days, more = _unit_days(said_days)
         unknown += more
-    if upload.outcomes:
-        outcomes, more = _outcomes(upload.outcomes)
+    if said_outcomes:
+        outcomes, more = _outcomes(said_outcomes)
         unknown += more
     return Pieces(
         upload.batch_id,

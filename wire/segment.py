@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import fastavro
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.avro_table import table_parts
 from wire.context import Context
 from wire.errors import PermanentError
 from wire.packed import pack, unpack
@@ -111,24 +113,31 @@ def _schema(name: str) -> Any:  # noqa: ANN401  # fastavro's own type
     return fastavro.parse_schema(json.loads((files("wire") / "pb" / name).read_bytes()))
 
 
+def _part_of(schema: Any, names: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """The record of some of the fields: Avro writes fields one after another."""
+    chosen = [f for f in schema["fields"] if f["name"] in names]
+    return fastavro.parse_schema({"type": "record", "name": "Part", "fields": chosen})
+
+
 _SEGMENT: Final = _schema("segment.avsc")
+_HEAD, _TAIL = (
+    _part_of(_SEGMENT, names)
+    for names in (("kind", "arrived_ms", "writer", "contexts"), ("tallies", "control"))
+)
 _CONTEXT: Final = _schema("context.avsc")
 
 
 def encode(segment: Segment) -> bytes:
     """Avro bytes without a header, packed; equal segments give equal bytes."""
-    record: dict[str, object] = {
+    head: dict[str, object] = {
         "kind": segment.kind.value,
         "arrived_ms": segment.arrived_ms,
         "writer": segment.writer,
         "contexts": [_context_bytes(context) for context in segment.contexts],
-        "tallies": dict(segment.tallies),
-        "control": segment.control,
     }
-    for name in _TABLES:
-        table: Mapping[str, Column] = getattr(segment, name)
-        record[name] = {key: column.tobytes() for key, column in table.items()}
-    return pack(_avro(_SEGMENT, record))
+    tail: dict[str, object] = {"tallies": dict(segment.tallies), "control": segment.control}
+    tables = chain.from_iterable(table_parts(getattr(segment, name)) for name in _TABLES)
+    return pack(b"".join((_avro(_HEAD, head), *tables, _avro(_TAIL, tail))))
 
 
 def decode(payload: bytes) -> Segment:
