@@ -9,6 +9,7 @@ to be looked at and moved to `tests/corpus`, which the tests replay.
 
 import argparse
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from wire.errors import PermanentError
 
 NOW_MS: Final = 1_790_000_000_000  # bodies that are kept stay as old as they were
 _GROUP: Final = 16
+_INDEX: Final = re.compile(r"\[\d+]")
 _GOOD: Final = Body("good", Encoding.JSON, "identity", json_head(NOW_MS) + b"}")
 
 
@@ -89,7 +91,8 @@ def judge_group(road: Road, bodies: list[Body], tally: Tally) -> None:
 def _note(tally: Tally, body: Body, error: PermanentError | None) -> None:
     code, at = (error.code, error.field) if error else ("taken", "")
     tally.note(code)
-    tally.kinds.setdefault((body.encoding, body.content_encoding, code, at), body)
+    kind = (body.encoding, body.content_encoding, code, _INDEX.sub("[]", at))
+    tally.kinds.setdefault(kind, body)
     if code == "undecodable":
         tally.fail(code, body)
 

@@ -13,6 +13,7 @@ be sent again.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 from urllib.parse import unquote
@@ -102,17 +103,24 @@ class _Service:
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> bytes:
         try:
-            app_id = self._app_of(context)
-            slot = self._quotas.slot_of(address_of(context.peer()))
-            self._quotas.spend(app_id, slot, 0)  # used up: the message is not read
-            message = await self._message(messages, app_id)
-            self._quotas.spend(app_id, slot, len(message), uploads=0)
-            outcome = await self._receive(message, app_id)
-        except (PermanentError, TransientError) as error:
-            await _abort(context, error)
+            outcome = await self._received(messages, context)
+        except PermanentError as error:
+            outcome = UploadRefused(as_value(error))  # gRPC keeps what `_abort` raises for a while
+        except TransientError as error:
+            await _abort(context, as_value(error))
         if isinstance(outcome, UploadRefused):
             await _abort(context, outcome.error)
         return to_protobuf(outcome)
+
+    async def _received(
+        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+    ) -> Outcome:
+        app_id = self._app_of(context)
+        slot = self._quotas.slot_of(address_of(context.peer()))
+        self._quotas.spend(app_id, slot, 0)  # used up: the message is not read
+        message = await self._message(messages, app_id)
+        self._quotas.spend(app_id, slot, len(message), uploads=0)
+        return await self._receive(message, app_id)
 
     async def upload_stream(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
@@ -143,8 +151,12 @@ class _Service:
         """The only message of a call, in its turn and in time."""
         turn = self._turns.setdefault(app_id, asyncio.Semaphore(self._limits.reading_max))
         try:
-            async with asyncio.timeout(self._limits.message_s), turn:
-                return await anext(messages)
+            async with (
+                _closing(messages) as received,
+                asyncio.timeout(self._limits.message_s),
+                turn,
+            ):
+                return await anext(received)
         except StopAsyncIteration as error:
             raise PermanentError("empty_body", "there is no message", field="body") from error
         except TimeoutError as error:
@@ -163,12 +175,13 @@ class _Service:
         """
         slot = self._quotas.slot_of(address_of(context.peer()))
         try:
-            while True:
-                async with asyncio.timeout(self._limits.idle_s):
-                    message = await anext(messages)
-                app_id = self._app_of(context)
-                receiving = self._receive_in_stream(message, app_id, slot)
-                await answers.put(asyncio.create_task(receiving))
+            async with _closing(messages) as received:
+                while True:
+                    async with asyncio.timeout(self._limits.idle_s):
+                        message = await anext(received)
+                    app_id = self._app_of(context)
+                    receiving = self._receive_in_stream(message, app_id, slot)
+                    await answers.put(asyncio.create_task(receiving))
         except StopAsyncIteration:
             pass
         except TimeoutError as error:
@@ -219,6 +232,13 @@ class _Service:
 def address_of(peer: str) -> str:
     """The address in gRPC's name of a peer: ``ipv4:192.0.2.1:5``, ``ipv6:%5B::1%5D:5``."""
     return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
+
+
+def _closing(messages: AsyncIterator[bytes]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    """Close gRPC's generator at the end: it and its owner are a cycle that holds the last message,
+    and a hundred calls of 4 MiB would lie here until somebody collects.
+    """
+    return aclosing(aiter(messages))  # type: ignore[type-var]  # an AsyncGenerator, untyped
 
 
 def _too_slow(seconds: float) -> PermanentError:

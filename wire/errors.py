@@ -1,5 +1,7 @@
 """Two families of errors, told apart by what the caller does next."""
 
+from typing import TypeVar
+
 
 class PermanentError(Exception):
     """The same input will always fail: refuse it (4xx) or dead-letter it. Never retry.
@@ -27,7 +29,10 @@ class TransientError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def as_value(error: PermanentError) -> PermanentError:
+_Error = TypeVar("_Error", PermanentError, TransientError)
+
+
+def as_value(error: _Error) -> _Error:
     """The same, to be kept. One that was raised holds the frames that it passed through, and they
     hold the whole group; a frame that keeps it is a cycle, which lives until somebody collects.
     """

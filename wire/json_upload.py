@@ -103,6 +103,8 @@ _COSTLY: Final = re.compile(
     rb"[\[,:\s]-?(?:\d{33}|\d*+\.\d{33}|[\d.]*+[eE][+-]?(?:\d{3}|[5-9]\d))"  # one pass, no way back
 )
 """A number that takes the decoder microseconds: far from 1, or of more digits than a float has."""
+_STRETCH_BYTES: Final = 64 * 1024
+_NUMBER_BYTES: Final = 128  # of a longer one, what is here is too much
 _LISTS: Final = ("rows", "unit_days", "outcomes")
 _OPEN: Final = _schema(knows_all=False)
 _strict: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_schema(knows_all=True)[""])
@@ -165,12 +167,20 @@ def check_marks(body: bytes) -> None:
 def check_numbers(body: bytes) -> None:
     """Refuse numbers that no metric can have and that cost a thousand times a plain one."""
     plain = body.translate(_DIGITS)  # hexadecimal ids look like exponents: look twice, at few
-    if any(mark in plain for mark in _SUSPECT) and _COSTLY.search(body):
+    if any(mark in plain for mark in _SUSPECT) and _has_costly(body):
         raise PermanentError(
             "malformed_json",
             "a number has too many digits, or too large an exponent",
             accepted="at most 32 digits on a side of the point, exponents from -49 to 49",
         )
+
+
+def _has_costly(body: bytes) -> bool:
+    """In stretches: other threads wait for the interpreter for one of them, not for the body."""
+    return any(
+        _COSTLY.search(body, at, at + _STRETCH_BYTES + _NUMBER_BYTES)
+        for at in range(0, len(body), _STRETCH_BYTES)
+    )
 
 
 def _decoded(body: bytes) -> tuple[Any, bool]:

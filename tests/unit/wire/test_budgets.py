@@ -175,3 +175,14 @@ def test_keys_beyond_their_budget_are_refused_unmade(
     with pytest.raises(PermanentError) as refused:
         json_upload.pieces_of_json(HEAD + b"," + place % keys)
     assert refused.value.code == "unknown_fields_max"
+
+
+@given(
+    st.integers(-200, 200),
+    st.sampled_from([b"9" * 33, b"0." + b"1" * 33, b"1e50", b"123456.7e-50", b"1" * 32 + b"e99"]),
+)
+def test_a_costly_number_is_found_wherever_stretches_meet(offset: int, number: bytes) -> None:
+    spaces = b" " * (json_upload._STRETCH_BYTES + offset)
+
+    with pytest.raises(PermanentError, match="a number"):
+        json_upload.check_numbers(b'{"zz":[' + spaces + b"0," + number + b"," + spaces + b"]}")
