@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> Report:
         for reason, body in tally.failed[:20]:
             print("  failed:", reason, _keep(body, options.keep))
         new = [kind for kind in tally.kinds if kind not in known]
-        for kind in new:
+        for kind in sorted(new):
             print("  new:", *kind, _keep(tally.kinds[kind], options.keep))
         print(f"  {what}: {dict(tally.codes.most_common())}")
         unplanned = sum(n for code, n in tally.codes.items() if code[:1] == "5" and code != "503")
