@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from actions.desired_files import read_desired
+from bench.bodies_live import live
 from bench.honest_bodies import Honest
 from bench.hostile_bodies import SIZES, SMALL_BYTES, Body, bodies
 from bench.report import Report, Result
@@ -131,6 +132,8 @@ def run(sizes: Sequence[int], names: str, *, is_live: bool) -> Report:
         heaviest = max(found, key=lambda one: one.log_ratio)
         what = f"{size // 1024} KiB, log per wire byte: {heaviest.body.name}"
         results.append(Result("S8", what, heaviest.log_ratio, "x", n=len(found)))
+    if is_live:
+        results += live(sizes, names, now_ms)
     return Report(
         "bodies", [Result("S5", "hostile bodies", count, "bodies", (">=", 200)), *results]
     )

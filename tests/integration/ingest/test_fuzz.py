@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.bodies import Road
+from bench.bodies import Road, run
 from bench.bodies_live import served
 from bench.fuzz import NOW_MS, in_process, judge_group, kept, replayed
 from bench.fuzz_wire import over_the_wire
@@ -53,6 +53,15 @@ def test_hostile_shapes_leave_their_neighbours_alone() -> None:
 
     assert tally.done == len(shapes) >= 800
     assert not tally.failed
+
+
+def test_the_benchmark_sends_hostile_bodies_over_every_road() -> None:
+    report = run((SMALL_BYTES,), "varints as context", is_live=True)
+
+    bounded = [r.what for r in report.results if r.bound]
+    for road in ("HTTP, short", "HTTP, ordinary", "HTTP, chunked", ":validate", "gRPC", "gRPC st"):
+        for figure in ("worst CPU", "worst stall", "unplanned"):
+            assert any(what.startswith(road) and figure in what for what in bounded)
 
 
 @pytest.mark.parametrize("seed", [11, 12])
