@@ -78,6 +78,8 @@ class IngestService:
         if not await self._topics_there(stop):
             return 0
         log = KafkaLog(self._kafka, client_id=f"holdfast-{self._settings.writer}")
+        if not self._settings.batch_key.get_secret_value():
+            _log.warning("batch_ids_unkeyed", extra={"set": "HOLDFAST_BATCH_KEY, the same for all"})
         receiver = make_receiver(self._settings, log, self._watch, self._now_ms)
         control = threading.Thread(
             target=self._control,
