@@ -1,7 +1,7 @@
 """Inferences in columns: one batch per context, turned into an `UploadRequest`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -163,3 +163,16 @@ def say_day(upload: pb.UploadRequest, day: int, totals: DayTotals) -> None:
         energy_mj=totals.energy_mj,
         data_bytes=totals.data_bytes,
     )
+
+
+def key_of(inference: Inference, enrolment: Enrolment | None) -> BatchKey:
+    """What an inference's rows have in common with others of its enrolment."""
+    key = BatchKey(
+        model_id=inference.model_id,
+        model_version=inference.model_version,
+        network=inference.network,
+        placement=inference.placement,
+    )
+    if enrolment is None:
+        return key
+    return replace(key, rollout_id=enrolment.rollout_id, step=enrolment.step, arm=enrolment.arm)

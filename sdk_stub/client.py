@@ -20,6 +20,7 @@ from sdk_stub.batch import (
     Inference,
     float_columns,
     is_sayable,
+    key_of,
     say_day,
     say_enrolled,
     start_upload,
@@ -27,15 +28,17 @@ from sdk_stub.batch import (
 from sdk_stub.buffer import UploadQueue
 from sdk_stub.damage import forget_asides
 from sdk_stub.enrolment import Enrolment
+from sdk_stub.grant_desk import GrantDesk
 from sdk_stub.header_releases import HeaderReleases
 from sdk_stub.installation import load_installation, save_installation
-from sdk_stub.measured import only_sound
+from sdk_stub.measured import is_count, only_sound
 from sdk_stub.outbox import Outbox
-from sdk_stub.ports import ReleaseSource, Transport, Verifier
+from sdk_stub.ports import GrantSource, ReleaseSource, Transport, Verifier
 from sdk_stub.randomise import RandomisedResponse
 from sdk_stub.releases import OfferedModel, ReleaseConfig, parse_config
 from sdk_stub.retry import Backoff
 from sdk_stub.steady import SteadyClock
+from sdk_stub.unit_grants import UnitGrants
 from wire.desired import Version
 from wire.pb import telemetry_pb2 as pb
 
@@ -44,7 +47,7 @@ from wire.pb import telemetry_pb2 as pb
 class ClientSettings:
     """`public_key`: raw Ed25519, shipped with the app, where configs come in the header's form.
 
-    `randomised`: per model id.
+    `randomised`: per model id. `attest` gives what the platform says about this phone.
     """
 
     device: Device
@@ -54,9 +57,9 @@ class ClientSettings:
     rows_max: int = 40
     backoff: Backoff = field(default_factory=Backoff)
     randomised: Mapping[str, RandomisedResponse] = field(default_factory=dict)
+    attest: Callable[[], str] = lambda: ""
 
 
-_COUNT_MAX: Final = 0xFFFFFFFF
 _UNSAYABLE: Final = (ValueError, TypeError, OverflowError)
 """What protobuf raises for a value that its field cannot hold."""
 
@@ -87,6 +90,7 @@ class Client:
         now_ms: Callable[[], int],
         rng: np.random.Generator,
         monotonic_ms: Callable[[], int] | None = None,
+        grants: GrantSource | None = None,
     ) -> None:
         self._settings = settings
         self._releases = (
@@ -103,7 +107,13 @@ class Client:
             now_ms, monotonic_ms, self._installation.lived_ms, self._installation.seen_ms
         )
         queue = UploadQueue(settings.folder / "queue", bytes_max=settings.queue_bytes_max)
-        self.outbox = Outbox(queue, transport, settings.backoff, self._steady, rng)
+        held = UnitGrants(settings.folder / "grants.json")
+        self._grants = GrantDesk(held, grants, settings.attest, self._steady)
+        self.outbox = Outbox(
+            *(queue, transport, settings.backoff, self._steady, rng),
+            id_for=self._grants.id_for,
+            settled=held.settle,
+        )
         self._config = self._saved_config()
         self._batches: dict[BatchKey, Batch] = {}
         self._labels: dict[tuple[BatchKey, int], pb.OutcomeFeedback] = {}
@@ -127,6 +137,7 @@ class Client:
         self._batches.clear()
         self._labels.clear()
         self.outbox.queue.clear()
+        self._grants.held.clear()
         forget_asides(self._settings.folder)
         if not self._save():
             self._state_path.unlink(missing_ok=True)  # no consent is what a new one begins with
@@ -209,7 +220,7 @@ class Client:
             bets = enrolment.count(first_of_process=inference.first_of_process)
         self._add_to_day(inference, at)
         measured, epsilon = self._privatise(inference)
-        key = _key_of(inference, enrolment)
+        key = key_of(inference, enrolment)
         key = replace(key, epsilon=epsilon, floats=float_columns(measured))
         batch = self._batches.setdefault(key, Batch(key))
         batch.add(at, measured, bets=bets)
@@ -229,7 +240,7 @@ class Client:
         """A label came later. Only counts by its age are sent."""
         if not self.consents:
             return
-        if not _is_count(age_days):
+        if not is_count(age_days):
             self.left_out["label"] += 1
             return
         key = replace(recorded.key, floats=frozenset())
@@ -260,7 +271,10 @@ class Client:
 
     def send(self) -> int | None:
         """Send what waits; milliseconds until the next try makes sense, None if nothing waits."""
-        return self.outbox.send_due() if self.consents else None
+        if not self.consents:
+            return None
+        self._grants.ask(self._config)
+        return self.outbox.send_due()
 
     def _saved_config(self) -> ReleaseConfig | None:
         """The last config, for a start without network, if the app still believes who signed it.
@@ -343,7 +357,7 @@ class Client:
         offered = model.stable
         if enrolment.arm is Arm.CANDIDATE and model.rollout is not None:
             offered = model.rollout.candidate
-        key = _key_of(Inference(model.model_id, offered.version, {}), enrolment)
+        key = key_of(Inference(model.model_id, offered.version, {}), enrolment)
         response = self._settings.randomised.get(model.model_id)
         # the stratum of its bets, so that they count among those that enrolled there
         return key if response is None else replace(key, epsilon=response.epsilon)
@@ -367,6 +381,8 @@ class Client:
                 self._settings.device, key, now_ms=self._steady.wall_ms(), rng=self._rng
             )
             say(upload)
+            if self._grants.is_needed(upload, self._model(key.model_id)):
+                upload.batch_id = b""  # until it is sent
             body = upload.SerializeToString()
         except _UNSAYABLE:
             self.left_out["upload"] += 1
@@ -381,19 +397,3 @@ class Client:
         is_saved = save_installation(self._state_path, self._installation)
         self.left_out["unsaved"] += not is_saved
         return is_saved
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value <= _COUNT_MAX
-
-
-def _key_of(inference: Inference, enrolment: Enrolment | None) -> BatchKey:
-    key = BatchKey(
-        model_id=inference.model_id,
-        model_version=inference.model_version,
-        network=inference.network,
-        placement=inference.placement,
-    )
-    if enrolment is None:
-        return key
-    return replace(key, rollout_id=enrolment.rollout_id, step=enrolment.step, arm=enrolment.arm)

@@ -11,6 +11,7 @@ from typing import Final
 
 from wire.pb.registry import METRICS
 
+_COUNT_MAX: Final = 0xFFFFFFFF
 _KIND: Final = {metric.column: metric for metric in METRICS}
 
 
@@ -37,3 +38,8 @@ def _number(column: str, value: object) -> float | None:
     if not math.isfinite(number) or not metric.low <= number <= metric.high:
         return None
     return number if metric.wire == "float" else int(number)
+
+
+def is_count(value: object) -> bool:
+    """Whether it fits a count of the wire."""
+    return isinstance(value, int) and 0 <= value <= _COUNT_MAX

@@ -32,7 +32,8 @@ class _Wait:
 class Outbox:
     """The queue and its way to the server. Counts are uploads, since the app started.
 
-    `steady_ms` never goes back and knows nothing of the wall clock.
+    `steady_ms` never goes back and knows nothing of the wall clock. `id_for` gives an id to an
+    upload of the queue that has none yet, always the same; `settled` hears that it left the queue.
     """
 
     queue: UploadQueue
@@ -40,6 +41,8 @@ class Outbox:
     backoff: Backoff
     steady_ms: Callable[[], int]
     rng: np.random.Generator
+    id_for: Callable[[str], bytes | None] = lambda _: None
+    settled: Callable[[str], None] = lambda _: None
     acknowledged_count: int = 0
     refused_count: int = 0
     retry_count: int = 0
@@ -73,6 +76,12 @@ class Outbox:
         if batch_id is None:
             self.queue.put_aside(name)
             return
+        if not batch_id:
+            batch_id = self.id_for(name)
+            if batch_id is None:
+                self._postpone(self._waits[name], 0)
+                return
+            upload = _with_id(upload, batch_id)
         try:
             _check_receipt(self.transport.send(upload), batch_id)
         except TransientError as error:
@@ -87,6 +96,7 @@ class Outbox:
             self.acknowledged_count += 1
         self._all = _Wait()
         self.queue.remove(name)
+        self.settled(name)
 
     def _postpone(self, wait: _Wait, retry_after_s: int) -> None:
         wait.failures += 1
@@ -100,9 +110,15 @@ def _check_receipt(receipt: pb.Receipt, batch_id: bytes) -> None:
 
 
 def _batch_id(upload: bytes) -> bytes | None:
-    """Its id; None if these bytes are no upload."""
+    """Its id, empty if it has none yet; None if these bytes are no upload."""
     try:
         batch_id = pb.UploadRequest.FromString(upload).batch_id
     except DecodeError:
         return None
-    return batch_id if len(batch_id) == _ID_BYTES else None
+    return batch_id if len(batch_id) in {0, _ID_BYTES} and upload else None
+
+
+def _with_id(upload: bytes, batch_id: bytes) -> bytes:
+    message = pb.UploadRequest.FromString(upload)
+    message.batch_id = batch_id
+    return message.SerializeToString()

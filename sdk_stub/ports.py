@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from sdk_stub.held_config import HeldConfig
+from sdk_stub.unit_grants import Given
 from wire.pb import telemetry_pb2 as pb
 
 
@@ -16,6 +17,13 @@ class Transport(Protocol):
         Raises PermanentError if the same bytes will always be refused, TransientError with the
         server's Retry-After (0 if it gave none) if they may be taken later.
         """
+
+
+class GrantSource(Protocol):
+    """Where the ids come from under which units count, if the config says that they are needed."""
+
+    def ask_grants(self, count: int, attestation: str) -> Given:
+        """Some of them. Raises as `Transport.send` does."""
 
 
 class FileSource(Protocol):

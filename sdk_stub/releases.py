@@ -38,6 +38,7 @@ class OfferedRollout:
     candidate: Version
     observation_ms: Length
     cohort_ms: Length
+    proof: str = ""  # "grant": units count under ids that the server gave
 
 
 @dataclass(frozen=True, slots=True)

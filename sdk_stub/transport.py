@@ -6,6 +6,7 @@ from typing import Final
 
 import grpc
 import httpx
+import msgspec
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -13,6 +14,7 @@ from grpc_status import rpc_status
 from sdk_stub.etags import is_one_tag
 from sdk_stub.refusals import KEPT_CODES, is_about_everyone, is_final, retry_after_s
 from sdk_stub.releases import SIGNATURE_HEADER
+from sdk_stub.unit_grants import Given
 from wire.errors import PermanentError, TransientError
 from wire.pb import telemetry_pb2 as pb
 
@@ -57,6 +59,16 @@ class HttpTransport:
         _raise_for(answer)
         headers = answer.headers
         return answer.content, headers.get(SIGNATURE_HEADER, ""), headers.get("ETag", "")
+
+    def ask_grants(self, count: int, attestation: str) -> Given:
+        """Ids under which units count."""
+        said = msgspec.json.encode({"count": count, "attestation": attestation})
+        answer = self._ask("POST", "/v1/grants", {"Content-Type": "application/json"}, said)
+        _raise_for(answer)
+        try:
+            return msgspec.json.decode(answer.content, type=Given)
+        except (ValueError, RecursionError) as error:
+            raise TransientError("grants_unreadable", "no grants", retry_after_s=0) from error
 
     def open(self, path: str) -> Iterator[bytes]:
         """A file of a TUF repository."""
