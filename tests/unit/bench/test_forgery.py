@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.forgery import (
+from bench.forgery_ways import (
     BOUNDED,
     SIZES,
     SLOWER,
