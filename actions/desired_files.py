@@ -216,6 +216,7 @@ class _Reading:
                 form.evidence.factor_max,
                 form.evidence.rare_share,
             ),
+            proof=form.units.proof,
         )
 
     def prices(self, documents: Sequence[Document]) -> list[Prices]:

@@ -80,6 +80,12 @@ class EvidenceForm(Form):
     rare_share: float = USUAL_RULES.rare_share
 
 
+class UnitsForm(Form):
+    """``spec.units``: what makes a unit believed."""
+
+    proof: str = "none"
+
+
 class PolicyForm(Form):
     """``spec`` of a Policy: no threshold of the error rates has a default."""
 
@@ -97,6 +103,7 @@ class PolicyForm(Form):
     guardrails: tuple[GuardrailForm, ...]
     gate: GateForm
     evidence: EvidenceForm = msgspec.field(default_factory=EvidenceForm)
+    units: UnitsForm = msgspec.field(default_factory=UnitsForm)
 
 
 class PricesForm(Form):

@@ -130,6 +130,23 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="seconds of both that may come at once; one upload (4 MiB) must fit",
     )
+    grants_per_prefix: int = Field(
+        default=20,
+        ge=1,
+        le=1_000_000,
+        description="grants that an address prefix may hold of one app at one door",
+    )
+    grants_refill_h: float = Field(
+        default=168.0,
+        gt=0,
+        le=100_000,
+        allow_inf_nan=False,
+        description="hours after which a prefix that has used them may have as many again",
+    )
+    attestor_word: SecretStr = Field(
+        default=SecretStr(""),
+        description="phones must say it to get grants: for tests and closed fleets; none if empty",
+    )
     dead_letters_max: int = Field(
         default=1000, ge=0, description="a partition stops when more of its records are unreadable"
     )

@@ -10,7 +10,9 @@ from holdfast.config import Settings
 from holdfast.folder import Folder, write_private
 from holdfast.gitops import DesiredWatch
 from ingest import signing
+from ingest.attest import Everybody, SharedWord
 from ingest.batch_key import NO_KEY, BatchKey, load_or_make, next_hour
+from ingest.grant_quota import GrantLimits
 from ingest.issue import IssueFolder
 from ingest.online_key import OnlineKeys
 from ingest.ports import Log
@@ -84,6 +86,7 @@ def claim_writer(folder: Folder, writer: str) -> None:
 
 def serve_settings(settings: Settings) -> ServeSettings:
     """Where ingest listens, and how much it takes."""
+    word = settings.attestor_word.get_secret_value()
     return ServeSettings(
         host=settings.host,
         http_port=settings.http_port,
@@ -91,5 +94,7 @@ def serve_settings(settings: Settings) -> ServeSettings:
         health_host=settings.health_host,
         health_port=settings.health_port,
         quota=QuotaLimits(settings.quota_uploads_s, settings.quota_bytes_s, settings.quota_burst_s),
+        grants=GrantLimits(settings.grants_per_prefix, settings.grants_refill_h),
+        attestor=SharedWord(word) if word else Everybody(),
         tick_s=settings.tick_s,
     )

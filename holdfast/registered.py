@@ -1,4 +1,4 @@
-"""Tells people, once, that phones say names which nobody has registered.
+"""Tells people, once, that phones say names which nobody has registered, or units without a grant.
 
 What they say is stored nowhere, the log of this process included: it is a stranger's words. So the
 field and the number of uploads are told, and the release notes of the app know the rest.
@@ -14,6 +14,7 @@ from wire.desired import Desired
 
 _log = logging.getLogger("holdfast.registered")
 _PREFIX: Final = "fields:unregistered_"
+UNGRANTED: Final = "fields:ungranted"
 WHERE: Final = {
     "app_version": "spec.appVersions",
     "sdk_version": "spec.sdkVersions",
@@ -40,6 +41,28 @@ class RegistrationWatch:
             if name.startswith(_PREFIX) and fresh > 0:
                 self._before[name] = count
                 self._tell(name.removeprefix(_PREFIX), fresh)
+            elif name == UNGRANTED and fresh > 0:
+                self._before[name] = count
+                self._tell_ungranted(fresh)
+
+    def _tell_ungranted(self, uploads: int) -> None:
+        if UNGRANTED in self._told:
+            return
+        self._told.add(UNGRANTED)
+        do = "ship an SDK that asks for grants, or set units.proof: none"
+        _log.warning("units_without_grant", extra={"uploads": uploads, "do": do})
+        self.on_notice(
+            Notice(
+                "units_without_grant",
+                f"{UNGRANTED}|{self._commit}",
+                "Units come without a grant",
+                (
+                    ("Uploads", f"{uploads} so far; their rows are kept"),
+                    ("Verdicts", "of releases leave their units out"),
+                    ("To do", do),
+                ),
+            )
+        )
 
     def _tell(self, name: str, uploads: int) -> None:
         if name in self._told:

@@ -12,6 +12,7 @@ from ingest.tallies import Tallies, add
 from wire.columns import UploadGroup
 
 _OUTSIDE = Refusal("outside_rollout", "unit_days", 0, "unit days of a rollout that stands")
+_NO_GRANT = Refusal("grant_missing", "unit_days", 0, "a batch_id from POST /v1/grants")
 _NO_DAY = Refusal(
     "unit_day_out_of_bounds", "unit_days", 0, "day 0, 1, 3 or 7; amounts finite and >= 0"
 )
@@ -58,6 +59,8 @@ def account(group: UploadGroup, checked: Checked, partition: Sequence[int]) -> A
             add(made.kept[partition[i]], name, refusal.rows)
     for i in np.flatnonzero(checked.blanked & checked.upload_kept).tolist():
         add(made.kept[partition[i]], "fields:unknown_rollout")
+    for i in np.flatnonzero(checked.ungranted).tolist():
+        add(made.kept[partition[i]], "fields:ungranted")
     for i, fields in _folded(group, checked):
         for name in fields:
             add(made.kept[partition[i]], f"fields:unregistered_{name}")
@@ -141,7 +144,9 @@ def _refusals(group: UploadGroup, checked: Checked) -> dict[int, list[Refusal]]:
         again = checked.unit_repeated
         _beside(found, days.upload[~checked.unit_kept & ~again], _NO_DAY)
         _beside(found, days.upload[again], _DAY_AGAIN)
-        _beside(found, days.upload[checked.unit_kept & outside], _OUTSIDE)
+        ungranted = checked.ungranted[days.upload]
+        _beside(found, days.upload[checked.unit_kept & outside & ~ungranted], _OUTSIDE)
+        _beside(found, days.upload[checked.unit_kept & ungranted], _NO_GRANT)
     again = checked.label_repeated
     _beside(found, group.feedback.upload[~checked.feedback_kept & ~again], _NO_REPORT)
     _beside(found, group.feedback.upload[again], _LABEL_AGAIN)

@@ -31,7 +31,7 @@ def partition_of(batch_ids: bytes, partitions: int) -> NDArray[np.int64]:
 
 
 def kept_batch_ids(
-    batch_ids: Sequence[bytes], created_ms: NDArray[np.int64], key: BatchKey = NO_KEY
+    batch_ids: Sequence[bytes], made_ms: NDArray[np.int64], key: BatchKey = NO_KEY
 ) -> NDArray[np.void]:
     """What the log keeps of batch ids, shape ``(U,)`` of 16 bytes: equal for equal uploads.
 
@@ -39,10 +39,10 @@ def kept_batch_ids(
     ids in sorted order lie by age, so that old ones can be put away (`streams.dedup`).
     """
     kept = np.empty((len(batch_ids), BATCH_ID.itemsize), np.uint8)
-    hours = (created_ms // HOUR_MS).astype(">u2")  # `wire.segment.batch_hour`
+    hours = (made_ms // HOUR_MS).astype(">u2")  # `wire.segment.batch_hour`
     kept[:, :BATCH_HOUR_BYTES] = hours.view(np.uint8).reshape(-1, BATCH_HOUR_BYTES)
     size = BATCH_ID.itemsize - BATCH_HOUR_BYTES
-    keyed = created_ms >= key.since_ms
+    keyed = made_ms >= key.since_ms
     if keyed.all():
         digests = key.digests(list(batch_ids), size)
         kept[:, BATCH_HOUR_BYTES:] = np.frombuffer(digests, np.uint8).reshape(-1, size)
@@ -64,10 +64,15 @@ def entries(
     arrived_ms: int,
     writer: str,
     cohort_ms: int,
+    made_ms: NDArray[np.int64],
     batch_key: BatchKey = NO_KEY,
 ) -> list[LogEntry]:
-    """One log record per partition that accepted uploads fall to; `tallies` are per partition."""
-    maker = _Segments(group, checked, cohort_ms, batch_key)
+    """One log record per partition that accepted uploads fall to; `tallies` are per partition.
+
+    `made_ms` is when each batch id was made, by the upload or by who issued it.
+    """
+    kept_ids = kept_batch_ids(group.batch_ids, made_ms, batch_key)
+    maker = _Segments(group, checked, cohort_ms, kept_ids)
     kept = np.flatnonzero(checked.upload_kept)
     made = []
     for p in np.unique(partition[kept]).tolist():
@@ -81,10 +86,12 @@ def entries(
 class _Segments:
     """What all partitions of one group share."""
 
-    def __init__(self, group: UploadGroup, checked: Checked, cohort_ms: int, key: BatchKey) -> None:
+    def __init__(
+        self, group: UploadGroup, checked: Checked, cohort_ms: int, batch_ids: NDArray[np.void]
+    ) -> None:
         self._group = group
         self._checked = checked
-        self._batch_ids = kept_batch_ids(group.batch_ids, group.created_ms, key)
+        self._batch_ids = batch_ids
         self._row_kept = (checked.reason == 0) & checked.upload_kept[checked.row_upload]
         accepted = checked.row_upload[self._row_kept]
         self._n = np.bincount(accepted, minlength=len(group.n)).astype(np.int32)

@@ -69,6 +69,7 @@ class Checked:
     admitted: list[Admitted | None]  # per context of the group; None = refused
     upload_kept: Bools
     in_rollout: Bools  # per upload
+    ungranted: Bools  # of a rollout, but nobody vouches: its rows are kept, its unit is not
     blanked: Bools  # per upload
     row_upload: NDArray[np.int64]
     event_ms: NDArray[np.int64]
@@ -80,9 +81,17 @@ class Checked:
 
 
 def check(
-    group: UploadGroup, apps: Sequence[str], vocabulary: Vocabulary, arrived_ms: int
+    group: UploadGroup,
+    apps: Sequence[str],
+    vocabulary: Vocabulary,
+    arrived_ms: int,
+    *,
+    counts: Bools | None = None,
 ) -> Checked:
-    """Check a decoded group; `apps[i]` is the app that upload `i`'s key is bound to."""
+    """Check a decoded group; `apps[i]` is the app that upload `i`'s key is bound to.
+
+    `counts[i]` says whether it may count in a verdict; None: each may.
+    """
     found = [vocabulary.check(c) for c in group.contexts]
     admitted = [a if isinstance(a, Admitted) else None for a in found]
     age_ms = vocabulary.policy.accepted_age_ms
@@ -106,11 +115,14 @@ def check(
     day_again = _again(days.upload.astype(np.int64) << 32 | days.day, day_possible)
     says_unit = report_possible & (feedback.unit_correct + feedback.unit_incorrect > 0)
     label_again = _again(feedback.upload.astype(np.int64), says_unit)
+    offered = in_rollout[group.context]
+    granted = np.ones(len(kept), np.bool_) if counts is None else counts
     return Checked(
         refused=refused,
         admitted=admitted,
         upload_kept=kept,
-        in_rollout=in_rollout[group.context],
+        in_rollout=offered & granted,
+        ungranted=offered & ~granted & kept,
         blanked=blanked[group.context],
         row_upload=upload,
         event_ms=event_ms,

@@ -10,6 +10,7 @@ from ingest.account import account
 from ingest.anonymise import entries, partition_of
 from ingest.batch_key import NO_KEY, BatchKey
 from ingest.checks import check
+from ingest.grants import Grants, life_ms
 from ingest.ports import DesiredSource, Log, LogEntry
 from ingest.receipt import Outcome, UploadRefused
 from ingest.tallies import Tallies, add, merge
@@ -55,6 +56,7 @@ class Committer:
         batch_key: BatchKey = NO_KEY,
     ) -> None:
         self._batch_key = batch_key
+        self.grants = Grants(batch_key)
         self.totals: Tallies = {}
         self.groups = 0
         self.appends_failed = 0
@@ -118,7 +120,16 @@ class Committer:
         decoded = decode_group([(sent.encoding, sent.body) for sent in group])
         uploads = decoded.group
         apps = [sent.app_id for sent, at in zip(group, decoded.index, strict=True) if at >= 0]
-        checked = check(uploads, apps, vocabulary, arrived_ms)
+        policy = vocabulary.policy
+        spent = self.grants.spent(
+            uploads.batch_ids,
+            apps,
+            uploads.created_ms,
+            now_ms=arrived_ms,
+            life_ms=life_ms(policy.accepted_age_ms),
+        )
+        counts = spent.is_granted if policy.proof == "grant" else None
+        checked = check(uploads, apps, vocabulary, arrived_ms, counts=counts)
         partition = partition_of(b"".join(uploads.batch_ids), self._log.partitions)
         made = account(uploads, checked, partition.tolist())
         counted = dict(made.pending)
@@ -139,7 +150,8 @@ class Committer:
             tallies=made.kept,
             arrived_ms=arrived_ms,
             writer=self._writer,
-            cohort_ms=vocabulary.policy.cohort_ms,
+            cohort_ms=policy.cohort_ms,
+            made_ms=spent.made_ms,
             batch_key=self._batch_key,
         )
         return Judged(_in_order(decoded, made.outcomes), written, waiting, counted)

@@ -12,6 +12,7 @@ import msgspec
 from fastapi import Request, Response
 
 from ingest.explain import Explainer, Report
+from ingest.grant_issue import ASK_BYTES_MAX, GrantIssuer
 from ingest.http_answer import problem_headers, problem_of, send_problem, send_receipt
 from ingest.http_body import ClientGoneError, Receive, RequestReader, Scope, Send
 from ingest.issue import Issue
@@ -31,10 +32,16 @@ _ETAG_HEX = 32
 class HttpIngest:
     """The ASGI app."""
 
-    def __init__(self, receiver: Receiver, reader: RequestReader, releases: ReleaseConfigs) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        reader: RequestReader,
+        releases: ReleaseConfigs,
+        issuer: GrantIssuer,
+    ) -> None:
         self._receiver = receiver
         self._reader = reader
-        self._rest = make_rest(receiver, reader, releases)
+        self._rest = make_rest(receiver, reader, releases, issuer)
         self.openapi = msgspec.json.encode(self._rest.openapi())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,9 +71,9 @@ class HttpIngest:
 
 
 def make_rest(
-    receiver: Receiver, reader: RequestReader, releases: ReleaseConfigs
+    receiver: Receiver, reader: RequestReader, releases: ReleaseConfigs, issuer: GrantIssuer
 ) -> fastapi.FastAPI:
-    """Health, release configs and validation; `ingest.health` serves what is not for phones."""
+    """Health, release configs, grants, validation; `ingest.health` has what is not for phones."""
     app = fastapi.FastAPI(
         title="Holdfast ingest", version="1", docs_url=None, redoc_url=None, openapi_url=None
     )
@@ -74,6 +81,12 @@ def make_rest(
     _add_problems(app)
     _add_health(app, receiver)
     _add_releases(app, receiver, releases)
+
+    @app.post("/v1/grants", summary="Ids under which a phone's units count")
+    async def grants(request: Request) -> Response:
+        app_id, body = await reader.question(request.scope, request.receive, ASK_BYTES_MAX)
+        address = request.client.host if request.client else ""
+        return Response(issuer.answer(app_id, address, body), media_type="application/json")
 
     explainer = Explainer(receiver)
 

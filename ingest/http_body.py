@@ -5,7 +5,7 @@ No header but the four named here is looked at, and none is kept.
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ingest.admission import Admission
@@ -162,6 +162,21 @@ class RequestReader:
         finally:
             self._admission.give_back(len(body))
         return Sent(encoding, unfolded, app_id)
+
+    async def question(self, scope: Scope, receive: Receive, bytes_max: int) -> tuple[str, bytes]:
+        """The app and the small plain body of a request that is no upload.
+
+        Raises as `upload` does; PermanentError ``body_too_large`` beyond `bytes_max`.
+        """
+        headers = read_headers(scope)
+        app_id = self._keys.app_of(headers.token)
+        limits = replace(self._limits.body, wire_bytes_max=bytes_max)
+        check_wire_size(headers.length, limits)
+        paid = _Paid(app_id, scope[SLOT], headers.length)
+        self._quotas.spend(app_id, paid.slot, paid.size)
+        body = await self._in_time(receive, paid)
+        check_wire_size(len(body), limits)
+        return app_id, body
 
     async def keep_deadlines(self) -> None:
         """End reads that take too long, for ever. One sweep for all: a timer each would cost more

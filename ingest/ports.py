@@ -35,6 +35,13 @@ class DesiredSource(Protocol):
         """The desired state that holds now; None until the first has been read."""
 
 
+class Attestor(Protocol):
+    """Tells a phone that runs the app from a program that holds its key."""
+
+    def vouches(self, app_id: str, attestation: str) -> bool:
+        """Whether the attestation, the app's words and so a stranger's, is of such a phone."""
+
+
 class Keys(Protocol):
     """Who may write, and for which app."""
 

@@ -175,6 +175,7 @@ def _rollout(release: Release, policy: Policy, now_ms: int) -> dict[str, object]
         "candidate": asdict(rollout.candidate),
         "observation_ms": policy.observation_ms,
         "cohort_ms": policy.cohort_ms,
+        **({} if policy.proof == "none" else {"proof": policy.proof}),  # as it was, for serials
     }
 
 

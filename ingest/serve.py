@@ -15,14 +15,17 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ingest.attest import Everybody
 from ingest.connections import ConnectionLimits, Connections
+from ingest.grant_issue import GrantIssuer
+from ingest.grant_quota import GrantLimits, GrantQuota
 from ingest.grpc import GrpcLimits, start_grpc
 from ingest.health import Health, HealthServer, Pulse
 from ingest.http import HttpIngest
 from ingest.http_body import RequestLimits, RequestReader
 from ingest.listen import listeners
 from ingest.metrics import IngestCollector
-from ingest.ports import Keys
+from ingest.ports import Attestor, Keys
 from ingest.quota import QuotaLimits, Quotas
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
@@ -49,6 +52,8 @@ class ServeSettings:
     request: RequestLimits = field(default_factory=RequestLimits)
     grpc: GrpcLimits = field(default_factory=GrpcLimits)
     quota: QuotaLimits = field(default_factory=QuotaLimits)  # of each app, both ways together
+    grants: GrantLimits = field(default_factory=GrantLimits)
+    attestor: Attestor = field(default_factory=Everybody)
     unready_s: float = 0.5
     drain_s: float = 4.0
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
@@ -90,7 +95,7 @@ async def serve(
     quotas = Quotas(settings.quota, now_s)
     reader = RequestReader(keys, receiver.admission, quotas, settings.request)
     connections = Connections(settings.connections, now_s)
-    app = HttpIngest(receiver, reader, releases)
+    app = HttpIngest(receiver, reader, releases, _issuer(receiver, settings, now_s))
     protocol = partial(UploadProtocol, receiver=receiver, reader=reader, connections=connections)
     http = _EmbeddedServer(_uvicorn_config(app, protocol, settings))
     health = _health(receiver, connections, quotas, app)
@@ -141,6 +146,12 @@ async def _drain(
         for connection in list(http.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)  # their ends are told in the loop's next turn
+
+
+def _issuer(receiver: Receiver, settings: ServeSettings, now_s: Callable[[], float]) -> GrantIssuer:
+    quota = GrantQuota(settings.grants, now_s)
+    grants = receiver.committer.grants
+    return GrantIssuer(grants, quota, settings.attestor, receiver.desired, receiver.now_ms)
 
 
 def _health(

@@ -28,11 +28,15 @@ _TOO_MUCH: Final = Status(
     429, grpc.StatusCode.RESOURCE_EXHAUSTED, "Too much was sent; nothing was lost"
 )
 
+_USED_UP: Final = frozenset({"quota_exceeded", "grants_exhausted"})
+
 STATUS: Final[dict[str, Status]] = {
     "key_missing": _NO_KEY,
     "key_unknown": _NO_KEY,
     "key_expired": _NO_KEY,
     "key_other_app": Status(403, grpc.StatusCode.PERMISSION_DENIED, "The key is of another app"),
+    "attestation_refused": Status(403, grpc.StatusCode.PERMISSION_DENIED, "Nobody vouches for it"),
+    "grant_ask_malformed": _MALFORMED,
     "app_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such app"),
     "tuf_file_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such file"),
     "method_not_allowed": Status(405, grpc.StatusCode.UNIMPLEMENTED, "Use POST"),
@@ -92,5 +96,5 @@ def retry_after_s(error: PermanentError | TransientError) -> int | None:
 def status_of(error: PermanentError | TransientError) -> Status:
     """How to answer `error`, on either transport."""
     if isinstance(error, TransientError):
-        return _TOO_MUCH if error.code == "quota_exceeded" else _COME_BACK
+        return _TOO_MUCH if error.code in _USED_UP else _COME_BACK
     return STATUS.get(error.code, _NOT_REGISTERED)

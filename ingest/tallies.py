@@ -8,6 +8,7 @@
 ``feedback:received``, ``feedback:rejected:<code>`` outcome reports, likewise
 ``fields:unknown_field``     fields that no schema names: discarded
 ``fields:unknown_rollout``   uploads whose rollout does not stand (any more): blanked there
+``fields:ungranted``         uploads of a rollout whose unit does not count, for want of a grant
 ``fields:unregistered_<field>`` uploads whose name there is not registered: ``other`` instead
 
 So ``uploads:received`` = uploads in segments + the sum of ``uploads:rejected:*``, and the same for

@@ -98,6 +98,7 @@ class Policy:
     guardrails: tuple[Guardrail, ...]
     gate: Gate = field(default_factory=Gate)
     evidence: BreachRules = field(default_factory=BreachRules)
+    proof: str = "none"  # of a unit: "none" | "grant"
 
 
 @dataclass(frozen=True, slots=True)
