@@ -38,6 +38,12 @@ _GRANTS = Grants(_KEY)
 _ASKED = 16
 
 
+def strict() -> Desired:
+    """The desired state of `bench.forgery_ways` with units that need grants."""
+    state = desired()
+    return replace(state, policy=replace(state.policy, proof="grant"))
+
+
 def with_id(upload: bytes, batch_id: bytes) -> bytes:
     """The same upload under another id."""
     return json.dumps(json.loads(upload) | {"batch_id": batch_id.hex()}).encode()
@@ -83,8 +89,7 @@ def _taken(quota: GrantQuota, address: str, wanted: int, now_ms: int) -> list[by
 
 def grant_rows(worlds: dict[str, list[list[bytes]]], prefixes: Sequence[int]) -> Iterator[Result]:
     """For each way the prefixes that it takes. From one it must not work, however much is sent."""
-    state = desired()
-    state = replace(state, policy=replace(state.policy, proof="grant"))
+    state = strict()
     phones = {aim: vouched(world) for aim, world in worlds.items()}
     nothing: list[list[bytes]] = [[] for _ in range(WINDOWS)]
     plain = {aim: breach_window(world, nothing, state, _KEY) for aim, world in phones.items()}
@@ -93,15 +98,16 @@ def grant_rows(worlds: dict[str, list[list[bytes]]], prefixes: Sequence[int]) ->
     yield Result("S3", name, sound, "", (">=", 1))
     for way in WAYS:
         name = f"grant, {way.aim}: {way.what}"
-        needed, uploads = _price(way, phones[way.aim], state, prefixes)
+        needed, uploads = price_in_prefixes(way, phones[way.aim], state, prefixes)
         yield Result("S3", name, needed, "prefixes", (">=", 2), PHONES)
         if uploads < math.inf:
             yield Result("S3", name, uploads, "granted uploads", None, PHONES)
 
 
-def _price(
+def price_in_prefixes(
     way: Forged, phones: list[list[bytes]], state: Desired, prefixes: Sequence[int]
 ) -> tuple[float, float]:
+    """The fewest prefixes from which a way reaches its aim, and its uploads under grants."""
     for count in prefixes:
         for size in _SIZES:
             sent, granted = forged(way, size, count)
