@@ -1,6 +1,7 @@
 """What is the same for every observation of an upload: closed vocabularies only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Final
 
 PLATFORMS: Final = ("", "android", "ios", "other")
@@ -11,11 +12,19 @@ PLACEMENTS: Final = ("", "device", "edge", "cloud")
 ARMS: Final = ("", "candidate", "control")
 
 
+class _Hashed:
+    """Room for a hash: no field, so it is neither compared nor copied to another process."""
+
+    __slots__ = ("_hashed",)
+    _hashed: int
+
+
 @dataclass(frozen=True, slots=True)
-class Context:
+class Context(_Hashed):
     """One cohort's description. Strings are registered names or members of the tuples above.
 
-    Field order is the order of the log's context record (`proto/context.avsc`).
+    Field order is the order of the log's context record (`proto/context.avsc`). The same few
+    thousand key several tables for every upload, so each is hashed once.
     """
 
     app_id: str
@@ -34,3 +43,13 @@ class Context:
     step: int = 0
     arm: str = ""
     epsilon: float = 0.0
+
+    def __hash__(self) -> int:
+        try:
+            return self._hashed
+        except AttributeError:
+            object.__setattr__(self, "_hashed", hash(_values(self)))
+            return self._hashed
+
+
+_values = attrgetter(*(f.name for f in fields(Context)))
