@@ -8,7 +8,7 @@ Everything that is added is an integer, so the result does not depend on the ord
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,61 +104,78 @@ def aggregate(
     """
     if len(key) == 0:
         return empty()
-    packed = key.astype(np.int64) << 32 | event_bucket
-    order = np.argsort(packed, kind="stable")  # so that an upload stays together in its group
-    packed = packed[order]
-    starts = np.flatnonzero(np.diff(packed, prepend=packed[0] - 1))
-    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(packed)))
+    order, packed = _stably_sorted(key.astype(np.int64) << 32 | event_bucket)
+    sent = order if upload is None else upload[order]
+    everything = _Groups.of(packed, sent)
     parts = []
     for metric, (values, present) in sorted(columns.items()):
-        rows = order if present is None else order[present[order]]
-        groups = group if present is None else group[present[order]]
-        if len(rows):
-            sent = rows if upload is None else upload[rows]
-            parts.append(
-                _one_metric(metric, values[rows], groups, packed[starts], shapes[metric], sent)
-            )
+        if present is None:
+            parts.append(_one_metric(metric, values[order], everything, shapes[metric]))
+            continue
+        here = present[order]
+        if here.any():
+            groups = _Groups.of(packed[here], sent[here])
+            parts.append(_one_metric(metric, values[order[here]], groups, shapes[metric]))
     return merge(parts)
 
 
-def _one_metric(  # noqa: PLR0917  # the columns of one metric
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Rows in the order of their cells: where each cell starts, and whose rows they are."""
+
+    key: NDArray[np.int64]  # of each cell
+    starts: NDArray[np.int64]
+    n: NDArray[np.int64]
+    uploads: NDArray[np.int64]
+    cell: NDArray[np.int64]  # of each row
+    upload: NDArray[np.int64]  # of each row; one upload's rows of a cell are together
+
+    @classmethod
+    def of(cls, packed: NDArray[np.int64], upload: NDArray[np.int64]) -> Self:
+        """`packed`: the key of each row's cell, ascending."""
+        new = packed[1:] != packed[:-1]
+        starts = np.concatenate(([0], np.flatnonzero(new) + 1))
+        n = np.diff(starts, append=len(packed))
+        other = np.ones(len(packed), np.bool_)
+        np.logical_or(new, upload[1:] != upload[:-1], out=other[1:])
+        uploads = np.add.reduceat(other, starts, dtype=np.int64)
+        cell = np.repeat(np.arange(len(starts)), n)
+        return cls(packed[starts], starts, n, uploads, cell, upload)
+
+
+def _one_metric(
     metric: int,
     values: NDArray[np.float32] | NDArray[np.uint32],
-    group: NDArray[np.int64],
-    group_key: NDArray[np.int64],
+    groups: _Groups,
     shape: MetricShape,
-    upload: NDArray[np.int64],
 ) -> Cells:
-    """Cells of one metric; `group` ascending, indexing `group_key`."""
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    cell_key = group_key[group[starts]]
+    """Cells of one metric; a value for each row of `groups`."""
+    starts = groups.starts
     if values.dtype == np.float32 or shape.scale != 1:
         fixed = np.rint(values.astype(np.float64) * shape.scale).astype(np.int64)
     else:
         fixed = values.astype(np.int64)
     numbers = values.astype(np.float32, copy=False)
     bucket = bucket_of(numbers) if shape.shape is Shape.NUMBER else values.astype(np.int64)
-    cell = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(group)))
-    hist = cell << _BUCKET_BITS | bucket
-    new = np.diff(group, prepend=-1) != 0
-    new[1:] |= upload[1:] != upload[:-1]
+    hist = groups.cell << _BUCKET_BITS | bucket
     if shape.shape is Shape.CODE:
-        by_code = np.argsort(hist, kind="stable")
-        hist, sent = hist[by_code], upload[by_code]
-        ends = np.flatnonzero(np.diff(hist, prepend=-1))
-        new_code = np.diff(hist, prepend=-1) != 0
-        new_code[1:] |= sent[1:] != sent[:-1]
-        hist_uploads = np.add.reduceat(new_code.astype(np.int64), ends)
+        order, hist = _stably_sorted(hist)
+        sent = groups.upload[order]
+        new = hist[1:] != hist[:-1]
+        ends = np.concatenate(([0], np.flatnonzero(new) + 1))
+        other = np.ones(len(hist), np.bool_)
+        np.logical_or(new, sent[1:] != sent[:-1], out=other[1:])
+        hist_uploads = np.add.reduceat(other, ends, dtype=np.int64)
     else:  # no bucket of a grid is shown, so nobody asks who is in it
         hist.sort()
-        ends = np.flatnonzero(np.diff(hist, prepend=-1))
+        ends = np.concatenate(([0], np.flatnonzero(hist[1:] != hist[:-1]) + 1))
         hist_uploads = np.zeros(len(ends), np.int64)
     return Cells(
-        key=(cell_key >> 32).astype(np.int32),
+        key=(groups.key >> 32).astype(np.int32),
         metric=np.full(len(starts), metric, np.int32),
-        event_bucket=cell_key & 0xFFFFFFFF,
-        n=np.diff(starts, append=len(group)),
-        uploads=np.add.reduceat(new.astype(np.int64), starts),
+        event_bucket=groups.key & 0xFFFFFFFF,
+        n=groups.n,
+        uploads=groups.uploads,
         total=np.add.reduceat(fixed, starts),
         low=np.minimum.reduceat(numbers, starts),
         high=np.maximum.reduceat(numbers, starts),
@@ -167,6 +184,21 @@ def _one_metric(  # noqa: PLR0917  # the columns of one metric
         hist_count=np.diff(ends, append=len(hist)),
         hist_uploads=hist_uploads,
     )
+
+
+def _stably_sorted(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order that sorts these, equals as they came, and the codes in it; codes are not negative.
+
+    Where code and row fit into one word, that is sorted: in place, and in half the time.
+    """
+    lowest = int(codes.min())
+    bits = len(codes).bit_length()
+    if (int(codes.max()) - lowest).bit_length() + bits < 64:  # noqa: PLR2004  # a signed word
+        words = (codes - lowest) << bits | np.arange(len(codes))
+        words.sort()
+        return words & ((1 << bits) - 1), (words >> bits) + lowest
+    order = np.argsort(codes, kind="stable")
+    return order, codes[order]
 
 
 def rekey(cells: Cells, new_key: NDArray[np.int32]) -> Cells:
