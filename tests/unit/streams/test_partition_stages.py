@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.codec import pack
@@ -30,6 +30,7 @@ def expected(records: list[Record]) -> bytes:
 
 
 @given(seed=st.integers(0, 50), restarts=st.sets(st.integers(1, 20), max_size=5))
+@settings(max_examples=40)  # a run each of dozens of windows
 def test_restarts_anywhere_give_the_same_windows(seed: int, restarts: set[int]) -> None:
     records = recorded(seed)
 
@@ -79,6 +80,7 @@ def decided_with_restarts(
 
 
 @given(seed=st.integers(0, 200))
+@settings(max_examples=40)
 def test_duplicate_markers_and_restarts_decide_every_window_alike(seed: int) -> None:
     records, rng = recorded(seed % 20), np.random.default_rng(seed)
     windows = interleaved(summarised(records, set())[0], rng)
