@@ -50,11 +50,15 @@ class AppQuota:
     uploads: float = field(init=False)
     wire_bytes: float = field(init=False)
     _at_s: float = -math.inf
-    _shares: OrderedDict[int, _Share] = field(default_factory=OrderedDict)
+    _shares: OrderedDict[int, _Share] = field(default_factory=OrderedDict)  # who asked last is last
+    _latest: int = -1
+    _idle_s: float = -math.inf  # before this no share is idle
+    _full: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.uploads = self.limits.uploads_s * self.limits.burst_s
-        self.wire_bytes = self.limits.bytes_s * self.limits.burst_s
+        limits = self.limits
+        self._full = limits.uploads_s * limits.burst_s, limits.bytes_s * limits.burst_s
+        self.uploads, self.wire_bytes = self._full
 
     @property
     def active(self) -> int:
@@ -68,54 +72,74 @@ class AppQuota:
         smaller than a body. With 0 `uploads` it is the rest of one that was let in: that counts
         in the share, and the app's bucket alone refuses it.
         """
-        limits = self.limits
-        share = self._share(slot, now_s)
-        self._refill(now_s)
-        short = (uploads > 0 and share.uploads <= 0, uploads > 0 and share.wire_bytes <= 0)
-        if any(short) or self.uploads < uploads or self.wire_bytes < wire_bytes:
-            fair = len(self._shares)
-            return max(
-                (-share.uploads * fair + 1) / limits.uploads_s if short[0] else 0.0,
-                -share.wire_bytes * fair / limits.bytes_s if short[1] else 0.0,
-                (uploads - self.uploads) / limits.uploads_s,
-                (wire_bytes - self.wire_bytes) / limits.bytes_s,
-                1e-3,
-            )
+        share = self._shares.get(slot)
+        if share is None or now_s > self._idle_s:
+            share = self._asks(slot, share, now_s)
+        elif slot != self._latest:
+            self._shares.move_to_end(slot)
+        self._latest = slot
+        self._refill(share, now_s)
+        if (
+            (uploads and (share.uploads <= 0 or share.wire_bytes <= 0))
+            or self.uploads < uploads
+            or self.wire_bytes < wire_bytes
+        ):
+            return self._missing_s(share, uploads, wire_bytes)
         share.uploads -= uploads
         share.wire_bytes -= wire_bytes
         self.uploads -= uploads
         self.wire_bytes -= wire_bytes
         return 0.0
 
-    def _share(self, slot: int, now_s: float) -> _Share:
-        """The share of a prefix that asks now, refilled; the idle ones are forgotten."""
+    def _missing_s(self, share: _Share, uploads: int, wire_bytes: int) -> float:
+        limits, fair = self.limits, len(self._shares)
+        return max(
+            (-share.uploads * fair + 1) / limits.uploads_s if uploads and share.uploads <= 0 else 0,
+            -share.wire_bytes * fair / limits.bytes_s if uploads and share.wire_bytes <= 0 else 0,
+            (uploads - self.uploads) / limits.uploads_s,
+            (wire_bytes - self.wire_bytes) / limits.bytes_s,
+            1e-3,
+        )
+
+    def _asks(self, slot: int, share: _Share | None, now_s: float) -> _Share:
+        """The share of a prefix that asks now; the idle ones are forgotten."""
         shares, limits = self._shares, self.limits
-        share = shares.get(slot)
         if share is None:  # a newcomer begins with a second's worth, or coming anew would pay
             fair = len(shares) + 1
             share = shares[slot] = _Share(limits.uploads_s / fair, limits.bytes_s / fair, now_s)
         else:
             shares.move_to_end(slot)
-        while (oldest := next(iter(shares.values()))).at_s < now_s - IDLE_S and oldest is not share:
-            shares.popitem(last=False)
-        fair = len(shares)
-        passed_s = max(0.0, now_s - share.at_s)
-        for_uploads, for_bytes = limits.uploads_s / fair, limits.bytes_s / fair
-        share.uploads = min(share.uploads + passed_s * for_uploads, limits.burst_s * for_uploads)
-        share.wire_bytes = min(share.wire_bytes + passed_s * for_bytes, limits.burst_s * for_bytes)
-        share.at_s = max(share.at_s, now_s)
+        if now_s > self._idle_s:
+            while (oldest := next(iter(shares.values()))).at_s < now_s - IDLE_S:
+                if oldest is share:
+                    break
+                shares.popitem(last=False)
+            self._idle_s = (now_s if oldest is share else oldest.at_s) + IDLE_S
         return share
 
-    def _refill(self, now_s: float) -> None:
-        limits = self.limits
-        passed_s = min(max(0.0, now_s - self._at_s), limits.burst_s)
-        self.uploads = min(
-            self.uploads + passed_s * limits.uploads_s, limits.uploads_s * limits.burst_s
-        )
-        self.wire_bytes = min(
-            self.wire_bytes + passed_s * limits.bytes_s, limits.bytes_s * limits.burst_s
-        )
-        self._at_s = max(self._at_s, now_s)
+    def _refill(self, share: _Share, now_s: float) -> None:
+        """No `min` and no `max`: every upload comes here, and calls are what it would cost."""
+        limits, fair = self.limits, len(self._shares)
+        full_uploads, full_bytes = self._full
+        passed_s = now_s - share.at_s
+        if passed_s > 0:
+            share.at_s = now_s
+            passed_s /= fair
+            share.uploads += passed_s * limits.uploads_s
+            share.wire_bytes += passed_s * limits.bytes_s
+        if share.uploads * fair > full_uploads:
+            share.uploads = full_uploads / fair
+        if share.wire_bytes * fair > full_bytes:
+            share.wire_bytes = full_bytes / fair
+        passed_s = now_s - self._at_s
+        if passed_s > 0:
+            self._at_s = now_s
+            self.uploads += passed_s * limits.uploads_s
+            self.wire_bytes += passed_s * limits.bytes_s
+            if self.uploads > full_uploads:  # noqa: PLR1730
+                self.uploads = full_uploads
+            if self.wire_bytes > full_bytes:  # noqa: PLR1730
+                self.wire_bytes = full_bytes
 
 
 class Quotas:
