@@ -24,6 +24,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -31,6 +32,7 @@ from typing import Final
 import uvicorn
 
 from store import sandbox, statements
+from store.budgets import ConnectionBudgets, StoreProtocol, keep
 from store.embedded import EmbeddedStore, without_arrow
 from store.gate import Limits, Role
 from store.http_app import Credential, HttpApp, Run, ServerLimits
@@ -38,6 +40,7 @@ from wire.errors import PermanentError
 
 _LOG: Final = logging.getLogger("holdfast.store")
 _STUCK_S: Final = 1.0
+_BUDGETS: Final = ConnectionBudgets()
 _LOOK_S: Final = 0.25
 OVERRUN_EXIT: Final = 75
 """Exit code when a statement outlived its time limit and the grace."""
@@ -76,7 +79,7 @@ def serve(app: HttpApp, listener: socket.socket, *, grace_s: int, overrun_s: flo
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="httptools",
+        http=partial(StoreProtocol, budgets=_BUDGETS),  # type: ignore[arg-type]  # parts bound
         ws="none",
         lifespan="off",
         access_log=False,
@@ -103,11 +106,15 @@ def serve(app: HttpApp, listener: socket.socket, *, grace_s: int, overrun_s: flo
 async def _serve(
     server: uvicorn.Server, listener: socket.socket, app: HttpApp, overrun_s: float
 ) -> None:
-    watch = asyncio.create_task(_end_overruns(app, overrun_s))
+    chores = [
+        asyncio.create_task(_end_overruns(app, overrun_s)),
+        asyncio.create_task(keep(server.server_state.connections, _BUDGETS)),
+    ]
     try:
         await server.serve(sockets=[listener])
     finally:
-        watch.cancel()
+        for chore in chores:
+            chore.cancel()
 
 
 async def _end_overruns(app: HttpApp, overrun_s: float) -> None:
@@ -122,6 +129,13 @@ async def _end_overruns(app: HttpApp, overrun_s: float) -> None:
             _LOG.error("statement_overran late_s=%.1f; the store starts anew", late_s)
             sys.stderr.flush()
             os._exit(OVERRUN_EXIT)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """On an address of either family; `::` takes IPv4 as well."""
+    family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    both = family is socket.AF_INET6 and where[0] == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(where[:2], family=family, backlog=128, dualstack_ipv6=both)
 
 
 def _stay(number: int, frame: FrameType | None) -> None:
@@ -175,7 +189,7 @@ def main(arguments: list[str], run: Run = statements.run) -> int:
     without_arrow()
     try:
         credentials = read_credentials(options.credentials)
-        listener = socket.create_server((options.host, options.port), backlog=128)
+        listener = _listener(options.host, options.port)
         shut_in(options.path)
         store = EmbeddedStore(options.path)
     except (PermanentError, OSError) as error:
