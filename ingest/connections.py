@@ -39,6 +39,7 @@ class ConnectionLimits:
     per_address_max: int = 1000
     head_bytes_max: int = 16 * _KIB
     headers_max: int = 100
+    keyless_max: int = 32  # requests of a connection that never showed a valid key
     head_s: float = 10.0  # from accept, or from a request's first byte, to the end of its head
     keep_alive_s: float = 60.0
     stalled_s: float = 15.0  # answers are not read for so long

@@ -50,8 +50,8 @@ class GrpcLimits:
     """
 
     body: BodyLimits = field(default_factory=BodyLimits)
-    streams_max: int = 100
-    connections_max: int = 1000
+    streams_max: int = 16
+    connections_max: int = 500
     metadata_bytes_max: int = 8 * 1024
     handshake_s: float = 10.0
     message_s: float = 15.0  # for one message to come whole

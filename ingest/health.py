@@ -4,6 +4,7 @@ So they answer while the door is busy, full, or frozen, and say which. Nobody ou
 the port listens on loopback unless it is told otherwise.
 """
 
+import contextlib
 import json
 import socket
 import threading
@@ -74,6 +75,8 @@ class HealthServer(ThreadingMixIn, HTTPServer):
         self.socket = listener
         self.health = health
         self._free = threading.BoundedSemaphore(_THREADS_MAX)
+        self._lock = threading.Lock()
+        self._served: dict[socket.socket, None] = {}  # the one that came first is first
         self._thread = threading.Thread(
             target=self.serve_forever, args=(0.1,), name="health", daemon=True
         )
@@ -90,8 +93,13 @@ class HealthServer(ThreadingMixIn, HTTPServer):
     def process_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """A thread for each, but not without end; who must wait waits in the backlog."""
-        self._free.acquire()
+        """A thread for each, but not without end: who holds one longest without asking goes."""
+        assert isinstance(request, socket.socket), "a stream server"  # noqa: S101
+        if not self._free.acquire(blocking=False):
+            self._end_oldest()
+            self._free.acquire()
+        with self._lock:
+            self._served[request] = None
         super().process_request(request, client_address)
 
     def process_request_thread(
@@ -101,6 +109,21 @@ class HealthServer(ThreadingMixIn, HTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
+
+    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        """Closed under the lock, so that nobody ends what its number has become."""
+        assert isinstance(request, socket.socket), "a stream server"  # noqa: S101
+        with self._lock:
+            self._served.pop(request, None)
+            super().shutdown_request(request)
+
+    def _end_oldest(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._served), None)
+            if oldest is not None:
+                del self._served[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hung up is no news."""

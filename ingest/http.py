@@ -25,6 +25,7 @@ from ingest.tuf_issue import TIMESTAMP
 from wire.errors import PermanentError, TransientError
 
 UPLOAD_PATH = "/v1/telemetry"
+_REST = ("/livez", "/readyz", "/v1/releases/", "/v1/tuf/", f"{UPLOAD_PATH}:validate")
 _CONFIG_FRESH_S = 30
 _ETAG_HEX = 32
 
@@ -47,6 +48,9 @@ class HttpIngest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == UPLOAD_PATH:
             await self._upload(scope, receive, send)
+        elif scope["type"] == "http" and not scope["path"].startswith(_REST):
+            # before the framework is asked, and the last answer of its connection: cheap to give
+            await send_problem(send, _PATH_UNKNOWN, is_body_read=False)
         else:
             await self._rest(scope, receive, send)
 
@@ -68,6 +72,11 @@ class HttpIngest:
                 await send_problem(send, outcome.error, is_body_read=True)
             else:
                 await send_receipt(send, outcome, sent.encoding)
+
+
+_PATH_UNKNOWN = PermanentError(
+    "path_unknown", "there is nothing here", accepted="the paths of /openapi.json"
+)
 
 
 def make_rest(

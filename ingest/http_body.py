@@ -26,6 +26,8 @@ _LARGE_BYTES: Final = 64 * 1024
 _BEARER: Final = b"bearer "
 SLOT: Final = "holdfast.slot"
 """In a request's scope: where the quota counts its connection's address prefix."""
+KEYED: Final = "holdfast.keyed"
+"""In a request's scope once its key was found valid."""
 
 
 class ClientGoneError(Exception):
@@ -144,6 +146,7 @@ class RequestReader:
             raise PermanentError("method_not_allowed", "uploads are POSTed", accepted="POST")
         headers = read_headers(scope)
         app_id = self._keys.app_of(headers.token)
+        scope[KEYED] = True
         encoding = upload_encoding(headers.content_type)
         check_wire_size(headers.length, self._limits.body)
         paid = _Paid(app_id, scope[SLOT], headers.length)

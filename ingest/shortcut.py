@@ -12,7 +12,7 @@ from typing import Any, Final
 from ingest.budgeted import BudgetedProtocol
 from ingest.connections import NEVER, Rank
 from ingest.http_answer import problem_bytes, receipt_bytes
-from ingest.http_body import MEANT, SLOT, Headers, RequestReader
+from ingest.http_body import KEYED, MEANT, SLOT, Headers, RequestReader, Scope
 from ingest.receipt import Outcome, Receipt, UploadRefused
 from ingest.receive import Receiver
 from wire.decode import Encoding
@@ -60,6 +60,8 @@ class UploadProtocol(BudgetedProtocol):
         self._encoding = Encoding.PROTOBUF  # of the upload that is under way
         self._closes = False
         self._showed_key = False
+        self._keyless = 0
+        self._asked: Scope = {}  # the last request that went the ordinary way
         self._slot = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # uvicorn narrows it
@@ -67,8 +69,16 @@ class UploadProtocol(BudgetedProtocol):
         self._slot = self._reader.slot_of(self.client[0] if self.client else "")
 
     def on_message_begin(self) -> None:
+        if KEYED in self._asked:
+            self._showed_key = True
         super().on_message_begin()
         self.scope[SLOT] = self._slot  # type: ignore[typeddict-unknown-key]  # of our own
+        self._asked = self.scope  # type: ignore[assignment]  # a TypedDict is one
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._is_last_keyless():
+            self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Take the short way if nothing else is under way on this connection."""
@@ -107,7 +117,8 @@ class UploadProtocol(BudgetedProtocol):
             self._receiver.offer(sent, self._answer)
         except PermanentError as error:
             self._receiver.count_refused(error.code)
-            self._write(problem_bytes(error))
+            self._closes = self._closes or self._is_last_keyless()
+            self._write(problem_bytes(error, closes=self._closes))
         except TransientError as error:
             self._write(problem_bytes(error))
         else:
@@ -133,6 +144,11 @@ class UploadProtocol(BudgetedProtocol):
             return
         self.server_state.total_requests += 1
         self.answered()
+
+    def _is_last_keyless(self) -> bool:
+        """Count a request; True if it is one too many without a key."""
+        self._keyless += not self._showed_key
+        return self._keyless >= self._connections.limits.keyless_max
 
     def _resting_rank(self) -> Rank:
         return Rank.KNOWN if self._showed_key else Rank.FRESH

@@ -38,6 +38,7 @@ STATUS: Final[dict[str, Status]] = {
     "attestation_refused": Status(403, grpc.StatusCode.PERMISSION_DENIED, "Nobody vouches for it"),
     "grant_ask_malformed": _MALFORMED,
     "app_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such app"),
+    "path_unknown": Status(404, grpc.StatusCode.UNIMPLEMENTED, "Nothing is here"),
     "tuf_file_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such file"),
     "method_not_allowed": Status(405, grpc.StatusCode.UNIMPLEMENTED, "Use POST"),
     "head_too_large": Status(431, grpc.StatusCode.RESOURCE_EXHAUSTED, "The head is too large"),

@@ -302,3 +302,39 @@ def test_answers_that_nobody_reads_end_the_connection(tmp_path: Path) -> None:
         asked = b"GET /v1/releases/nope HTTP/1.1\r\nHost: h\r\n\r\n" * 50
         with pytest.raises(ConnectionError):
             one.sendall(asked * 20_000)
+
+
+def test_unknown_paths_end_their_connection(server: Running) -> None:
+    with connect(server) as one:
+        one.sendall(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n" * 1000)
+        status, body = answer(one)
+
+        assert (status, json.loads(body)["code"]) == (404, "path_unknown")
+        assert ended(one)
+
+
+@pytest.mark.parametrize("way", ["short", "ordinary"])
+def test_a_connection_without_a_key_is_told_no_so_often_and_not_more(
+    server: Running, way: str
+) -> None:
+    asked = request(server, b"x", key="hfk_no") if way == "short" else _LIVEZ
+    with connect(server) as one:
+        for _ in range(ConnectionLimits().keyless_max):
+            one.sendall(asked)
+            assert answer(one)[0] == (401 if way == "short" else 200)
+        assert ended(one)
+
+
+def test_a_proxy_of_phones_keeps_its_connection(server: Running) -> None:
+    """Chunked uploads go the ordinary way; their key counts all the same."""
+    with connect(server) as one:
+        for _ in range(ConnectionLimits().keyless_max + 5):
+            sent = upload().SerializeToString()
+            whole = request(server, b"").replace(
+                b"Content-Length: 0", b"Transfer-Encoding: chunked"
+            )
+            one.sendall(whole + b"%x\r\n%b\r\n0\r\n\r\n" % (len(sent), sent))
+            assert answer(one)[0] == 200
+
+
+_LIVEZ = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"

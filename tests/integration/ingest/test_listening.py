@@ -2,7 +2,9 @@
 
 import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,6 +14,7 @@ from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import APP, Running, running
 from tests.fakes.node_world import until
 from tests.fakes.phone_http import CLIENT
+from tests.fakes.raw_http import ended
 from wire.errors import PermanentError
 
 
@@ -108,3 +111,19 @@ def test_neighbours_are_an_address_or_a_64() -> None:
     assert prefix_of("fe80::1%eth0") == prefix_of("fe80::2%eth0")
     assert local("::") == "127.0.0.1"
     assert grpc_addresses("::1", 5) == ["[::1]:5"]
+
+
+def test_idle_connections_do_not_silence_health(server: Running) -> None:
+    """Who asks gets a thread at once: of those that hold one, the one that came first goes."""
+    where = urlsplit(server.health)
+    with ExitStack() as opened:
+        idle = [
+            opened.enter_context(socket.create_connection((where.hostname or "", where.port or 0)))
+            for _ in range(100)
+        ]
+        for one in idle:
+            one.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+
+        assert CLIENT.get(server.health + "/livez").status_code == 200
+        idle[0].settimeout(20)
+        assert ended(idle[0])
