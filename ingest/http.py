@@ -25,7 +25,7 @@ from ingest.tuf_issue import TIMESTAMP
 from wire.errors import PermanentError, TransientError
 
 UPLOAD_PATH = "/v1/telemetry"
-_REST = ("/livez", "/readyz", "/v1/releases/", "/v1/tuf/", f"{UPLOAD_PATH}:validate")
+_REST = ("/livez", "/readyz", "/v1/releases/", "/v1/tuf/", "/v1/grants", f"{UPLOAD_PATH}:validate")
 _CONFIG_FRESH_S = 30
 _ETAG_HEX = 32
 
