@@ -315,6 +315,11 @@ def load(**options: object) -> Settings:
         raise PermanentError("settings_invalid", "; ".join(lines)) from error
 
 
+_QUIET: Final = {"GRPC_VERBOSITY": "NONE"}
+"""grpcio writes a line for each call that it refuses itself: strangers would fill the disk. It
+reads this when it is imported."""
+
+
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that makes a child process read the same settings. Holds the secrets."""
     values: dict[str, str] = {}
@@ -322,7 +327,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         values[PREFIX + name.upper()] = text
-    return {**os.environ, **values}
+    return {**_QUIET, **os.environ, **values}
 
 
 def data_folder() -> Path:

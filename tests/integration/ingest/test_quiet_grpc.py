@@ -5,6 +5,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from holdfast.config import environment_of, load
+
 _SERVES = textwrap.dedent(
     """
     import sys
@@ -33,6 +35,7 @@ def test_refused_calls_write_nothing(tmp_path: Path) -> None:
         timeout=120,
         check=True,
         cwd=Path(__file__).parents[3],
+        env=environment_of(load(dir=tmp_path)),  # as a node's service has it
     )
     lines = [line for line in ended.stderr.splitlines() if "root_key_on_node" not in line]
     assert lines == []
