@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from actions.desired_files import read_desired
+from ingest.grants import ACCEPTED_AGE_MIN_MS
 from ingest.releases import models_of
 from ingest.vocabulary import Vocabulary
 from streams.trial import misfits
@@ -32,6 +33,15 @@ def read_state(
 
 def _tried(desired: Desired) -> Iterator[Misfit]:
     yield from misfits(desired)
+    age_ms = desired.policy.accepted_age_ms
+    if desired.policy.proof == "grant" and age_ms < ACCEPTED_AGE_MIN_MS:
+        yield Misfit(
+            "Policy",
+            "",
+            "spec.acceptedAgeMs",
+            f"{age_ms} ms: a grant would be good for longer than its use is remembered",
+            f"{ACCEPTED_AGE_MIN_MS} or more with units.proof: grant",
+        )
     try:
         Vocabulary(desired)
         for release in desired.releases:

@@ -69,7 +69,7 @@ class Checked:
     admitted: list[Admitted | None]  # per context of the group; None = refused
     upload_kept: Bools
     in_rollout: Bools  # per upload
-    ungranted: Bools  # of a rollout, but nobody vouches: its rows are kept, its unit is not
+    ungranted: Bools  # says a unit that does not count, for want of a grant: its rows are kept
     blanked: Bools  # per upload
     row_upload: NDArray[np.int64]
     event_ms: NDArray[np.int64]
@@ -117,12 +117,15 @@ def check(
     label_again = _again(feedback.upload.astype(np.int64), says_unit)
     offered = in_rollout[group.context]
     granted = np.ones(len(kept), np.bool_) if counts is None else counts
+    ungranted = offered & ~granted & kept
+    if ungranted.any():
+        ungranted &= _says_unit(group, upload)
     return Checked(
         refused=refused,
         admitted=admitted,
         upload_kept=kept,
         in_rollout=offered & granted,
-        ungranted=offered & ~granted & kept,
+        ungranted=ungranted,
         blanked=blanked[group.context],
         row_upload=upload,
         event_ms=event_ms,
@@ -238,6 +241,16 @@ def _again(key: NDArray[np.int64], counts: Bools) -> Bools:
         _, first = np.unique(key[at], return_index=True)
         again[np.delete(at, first)] = True
     return again
+
+
+def _says_unit(group: UploadGroup, upload: NDArray[np.int64]) -> Bools:
+    """Which uploads say something that would count in a verdict."""
+    says: Bools = group.enrolled != 0
+    says[upload[np.flatnonzero(group.columns["unit_bet"])]] = True
+    says[group.unit_days.upload] = True
+    feedback = group.feedback
+    says[feedback.upload[feedback.unit_correct + feedback.unit_incorrect > 0]] = True
+    return says
 
 
 def _possible_days(days: UnitDays) -> Bools:

@@ -6,7 +6,8 @@ of its own, and dedup, which is exact over all partitions, spends it: however of
 counts once. It is checked without any state. Nothing in it tells who asked.
 
 The id is kept behind the hour in the grant, not the one that the upload says it was made in, or a
-grant could be spent once for each hour that a forger writes down.
+grant could be spent once for each hour that a forger writes down. That holds when the grant has
+expired, too: an honest retry that comes so late is a copy of what was counted.
 """
 
 import hmac
@@ -30,6 +31,11 @@ _HEAD_BYTES: Final = BATCH_HOUR_BYTES + _RANDOM_BYTES
 _MAC_BYTES: Final = BATCH_ID.itemsize - _HEAD_BYTES
 _HOURS: Final = 1 << 8 * BATCH_HOUR_BYTES
 _AHEAD_HOURS: Final = 1  # what another door's clock may be ahead
+_KNOWN_HOURS: Final = 48 * 24
+"""For so long an id is known as ours: half of the longest accepted age, 31 days, until it is spent,
+and the whole of it in which that upload is retried. Expired or not, a copy is kept alike."""
+ACCEPTED_AGE_MIN_MS: Final = 4 * HOUR_MS
+"""Below it a grant, its hours rounded up, could outlive the memory of its having been spent."""
 
 
 def life_ms(accepted_age_ms: int) -> int:
@@ -78,19 +84,20 @@ class Grants:
     ) -> Spent:
         """Which of the ids are grants of these apps that are still good.
 
-        A random id says an hour, too: one in hundreds says a recent one and has its MAC computed.
+        A random id says an hour, too: one in 57 says a recent one and has its MAC computed.
         """
-        granted = np.zeros(len(batch_ids), np.bool_)
         if not self._secret or not batch_ids:
-            return Spent(granted, created_ms)
+            return Spent(np.zeros(len(batch_ids), np.bool_), created_ms)
         said = np.frombuffer(b"".join(batch_ids), np.uint8).reshape(-1, BATCH_ID.itemsize)
         hours = said[:, _RANDOM_BYTES:_HEAD_BYTES].astype(np.int64) @ (256, 1)
         newest = now_ms // HOUR_MS + _AHEAD_HOURS
         age = (newest - hours) % _HOURS
-        for i in np.flatnonzero(age <= life_ms // HOUR_MS + _AHEAD_HOURS).tolist():
+        ours = np.zeros(len(batch_ids), np.bool_)
+        for i in np.flatnonzero(age <= _KNOWN_HOURS).tolist():
             head, mac = batch_ids[i][:_HEAD_BYTES], batch_ids[i][_HEAD_BYTES:]
-            granted[i] = hmac.compare_digest(self._mac(apps[i], head), mac)
-        return Spent(granted, np.where(granted, (newest - age) * HOUR_MS, created_ms))
+            ours[i] = hmac.compare_digest(self._mac(apps[i], head), mac)
+        is_good = ours & (age <= life_ms // HOUR_MS + _AHEAD_HOURS)
+        return Spent(is_good, np.where(ours, (newest - age) * HOUR_MS, created_ms))
 
     def _mac(self, app_id: str, head: bytes) -> bytes:
         said = head + app_id.encode()

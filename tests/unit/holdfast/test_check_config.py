@@ -197,3 +197,19 @@ def test_the_policy_of_several_files_is_found_by_init(tmp_path: Path) -> None:
     assert (
         'appVersions: {camera: ["1.0.0"], keyboard: [1.0.0]}' in (folder / "all/of.yml").read_text()
     )
+
+
+@pytest.mark.parametrize(("age_ms", "is_taken"), [(14_399_999, False), (14_400_000, True)])
+def test_where_units_need_grants_their_use_must_be_remembered_for_hours(
+    checkout: Path, age_ms: int, is_taken: bool
+) -> None:
+    policy = checkout / "holdfast/policy.yaml"
+    usual = "acceptedAgeMs: 604800000"
+    text = policy.read_text()
+    assert usual in text
+    policy.write_text(text.replace(usual, f"acceptedAgeMs: {age_ms}\n  units: {{proof: grant}}"))
+
+    code, found = check(checkout)
+
+    assert code == (0 if is_taken else 2), found
+    assert ("spec.acceptedAgeMs" in str(found.get("mistakes"))) == (not is_taken)

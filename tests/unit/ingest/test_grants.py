@@ -2,20 +2,24 @@
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ingest.batch_key import NO_KEY, BatchKey
 from ingest.commit import Committer, Sent
-from ingest.grants import Grants, life_ms
+from ingest.grants import ACCEPTED_AGE_MIN_MS, Grants, life_ms
 from ingest.receipt import Receipt
 from streams.dedup import DedupIndex
 from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import APP, Declared, desired, segments, tallied, upload
 from wire.decode import Encoding
 from wire.pb import telemetry_pb2
+from wire.segment import Segment, decode
 from wire.times import DAY_MS, HOUR_MS
 
 NOW = 1_800_000_000_000
@@ -23,6 +27,7 @@ LIFE = life_ms(7 * DAY_MS)
 KEY = BatchKey(b"k" * 32)
 GRANTS = Grants(KEY)
 Upload = telemetry_pb2.UploadRequest
+UNITS = ("enrolled", "bets", "days", "labels", "rows")
 
 
 def declared(proof: str) -> Declared:
@@ -55,22 +60,42 @@ def sent(made: Upload, app: str = APP) -> Sent:
 
 
 def units_of(log: MemoryLog) -> dict[str, int]:
-    """Units that the log holds, each id once, as the stages count them."""
-    seen = DedupIndex(horizon_ms=7 * DAY_MS)
-    total = dict.fromkeys(("enrolled", "bets", "days", "labels"), 0)
-    for segment in segments(log):
-        if not segment.uploads:
-            continue
-        fresh = ~seen.add(segment.uploads["batch_id"], NOW)
-        of = np.repeat(np.arange(len(fresh)), segment.uploads["n"])
-        total["enrolled"] += int(segment.uploads["enrolled"][fresh].sum())
-        total["bets"] += int(segment.rows["unit_bet"][fresh[of]].sum())
-        if segment.unit_days:
-            total["days"] += int(fresh[segment.unit_days["upload"]].sum())
-        if segment.feedback:
-            mine = fresh[segment.feedback["upload"]]
-            total["labels"] += int(segment.feedback["unit_incorrect"][mine].sum())
+    """Units that the log holds, each id once, as the stages of each partition count them.
+
+    Every other record is met by a stage that has just been started anew.
+    """
+    total = dict.fromkeys(UNITS, 0)
+    for partition in range(log.partitions):
+        past: list[tuple[int, bytes]] = []
+        seen = DedupIndex(horizon_ms=7 * DAY_MS)
+        for record in log.read(partition, log.start(partition), bytes_max=1 << 40):
+            segment = decode(record.payload)
+            if not segment.uploads:
+                continue
+            if len(past) % 2:
+                seen = DedupIndex(horizon_ms=7 * DAY_MS)
+                seen.restore(past, now_ms=NOW)
+            ids = segment.uploads["batch_id"]
+            _add_units(total, segment, ~seen.add(ids, NOW))
+            past.append((NOW, ids.tobytes()))
     return total
+
+
+def _add_units(total: dict[str, int], segment: Segment, fresh: NDArray[np.bool_]) -> None:
+    of = np.repeat(np.arange(len(fresh)), segment.uploads["n"])
+    total["enrolled"] += int(segment.uploads["enrolled"][fresh].sum())
+    total["bets"] += int(segment.rows["unit_bet"][fresh[of]].sum())
+    total["rows"] += int(fresh[of].sum())
+    if segment.unit_days:
+        total["days"] += int(fresh[segment.unit_days["upload"]].sum())
+    if segment.feedback:
+        mine = fresh[segment.feedback["upload"]]
+        total["labels"] += int(segment.feedback["unit_incorrect"][mine].sum())
+
+
+def counted(units: int, *, uploads: int) -> dict[str, int]:
+    """What so many units, in so many uploads of three rows, come to."""
+    return {**dict.fromkeys(UNITS, units), "rows": 3 * uploads}
 
 
 def spent(ids: Sequence[bytes], app: str = APP, now_ms: int = NOW) -> list[bool]:
@@ -122,10 +147,10 @@ def test_grants_spread_over_the_partitions() -> None:
 
 tries = st.lists(
     st.tuples(
+        st.integers(0, 80) | st.integers(90, 200),  # hours after its issue; good for 84
         st.integers(0, 2),  # which grant
-        st.integers(-60, 0),  # hours before now that the copy says it was made in
-        st.booleans(),  # through another door
-        st.booleans(),  # alone, or with the next
+        st.integers(-60, 0),  # hours before its arrival that the copy says it was made in
+        st.booleans(),  # through a door whose clock is an hour ahead
     ),
     min_size=1,
     max_size=24,
@@ -133,22 +158,39 @@ tries = st.lists(
 
 
 @given(tries)
-def test_a_grant_counts_once_however_often_and_whenever_it_says_that_it_was_made(
-    copies: list[tuple[int, int, bool, bool]],
+def test_a_grant_counts_once_however_often_and_whenever_it_comes(
+    copies: list[tuple[int, int, int, bool]],
 ) -> None:
     grants = GRANTS.issue(APP, 3, NOW)
     log = MemoryLog(4)
-    doors = [committer(log), committer(log, now_ms=NOW + HOUR_MS)]
-    waiting: list[Sent] = []
-    for which, hours, is_other, is_last in copies:
-        waiting.append(sent(unit(grants[which], created_ms=NOW - 1000 + hours * HOUR_MS)))
-        if is_last:
-            doors[is_other].commit(waiting, early={}, with_tick=False)
-            waiting = []
-    doors[0].commit(waiting, early={}, with_tick=False)
+    first: dict[int, int] = {}
+    for (hours, ahead), group in groupby(sorted(copies), key=lambda copy: (copy[0], copy[3])):
+        now_ms = NOW + hours * HOUR_MS
+        bodies = []
+        for _, which, made, _ in group:
+            first.setdefault(which, hours)
+            bodies.append(sent(unit(grants[which], created_ms=now_ms - 1000 + made * HOUR_MS)))
+        # a door of its own each time: what it keeps is the key alone
+        door = committer(log, now_ms=now_ms + ahead * HOUR_MS)
+        door.commit(bodies, early={}, with_tick=False)
 
-    used = len({which for which, *_ in copies})
-    assert units_of(log) == dict.fromkeys(("enrolled", "bets", "days", "labels"), used)
+    in_time = sum(hours * HOUR_MS < LIFE for hours in first.values())
+    assert units_of(log) == counted(in_time, uploads=len(first))
+
+
+@given(st.integers(0, 20 * 24), st.integers(0, 20 * 24))
+def test_a_retry_is_a_copy_also_when_the_grant_has_expired_in_between(
+    first: int, later: int
+) -> None:
+    (grant,) = GRANTS.issue(APP, 1, NOW)
+    log = MemoryLog(4)
+    made = unit(grant, created_ms=NOW + max(first, later) * HOUR_MS - 1000)
+    for hours in sorted((first, later)):
+        made.created_ms = NOW + hours * HOUR_MS - 1000
+        door = committer(log, now_ms=NOW + hours * HOUR_MS)
+        door.commit([sent(made)], early={}, with_tick=False)
+
+    assert units_of(log) == counted(min(first, later) * HOUR_MS < LIFE + HOUR_MS, uploads=1)
 
 
 def test_without_a_grant_the_rows_are_kept_and_no_unit_counts() -> None:
@@ -160,11 +202,33 @@ def test_without_a_grant_the_rows_are_kept_and_no_unit_counts() -> None:
     assert isinstance(outcome, Receipt)
     assert outcome.accepted_rows == 3
     assert [r.code for r in outcome.refused] == ["grant_missing"]
-    assert units_of(log) == dict.fromkeys(("enrolled", "bets", "days", "labels"), 0)
+    assert units_of(log) == counted(0, uploads=1)
     assert tallied(log)["fields:ungranted"] == 1
     (segment,) = [s for s in segments(log) if s.uploads]
     assert segment.feedback["incorrect"].tolist() == [1]
     assert segment.contexts[0].rollout_id
+
+
+@pytest.mark.parametrize("kind", ["enrolled", "bet", "day", "label", "rows alone"])
+def test_what_had_a_unit_and_no_grant_is_told_and_nothing_else(kind: str) -> None:
+    log = MemoryLog(1)
+    made = upload(now_ms=NOW)
+    del made.unit_bet[:]
+    match kind:
+        case "enrolled":
+            made.enrolled = True
+        case "bet":
+            made.unit_bet.extend([0, 0, 1])
+        case "day":
+            made.unit_days.add(day=0)
+        case "label":
+            made.outcomes.add(label_age_days=0, correct=1, unit_correct=1)
+        case _:
+            made.outcomes.add(label_age_days=0, correct=1)
+
+    committer(log).commit([sent(made)], early={}, with_tick=True)
+
+    assert tallied(log).get("fields:ungranted", 0) == (kind != "rows alone")
 
 
 def test_at_none_every_upload_counts_and_a_granted_id_once() -> None:
@@ -175,7 +239,7 @@ def test_at_none_every_upload_counts_and_a_granted_id_once() -> None:
 
     door.commit([sent(one) for one in made], early={}, with_tick=False)
 
-    assert units_of(log) == dict.fromkeys(("enrolled", "bets", "days", "labels"), 2)
+    assert units_of(log) == counted(2, uploads=2)
     assert "fields:ungranted" not in tallied(log)
 
 
@@ -185,4 +249,15 @@ def test_a_change_from_none_to_grant_counts_nothing_twice() -> None:
     one = sent(unit(grant, created_ms=NOW - 5 * HOUR_MS))
     for proof in ("none", "grant", "none"):
         committer(log, proof=proof).commit([one], early={}, with_tick=False)
-    assert units_of(log) == dict.fromkeys(("enrolled", "bets", "days", "labels"), 1)
+    assert units_of(log) == counted(1, uploads=1)
+
+
+@given(st.integers(ACCEPTED_AGE_MIN_MS, 31 * DAY_MS), st.integers(0, HOUR_MS))
+def test_a_grant_ends_before_its_use_is_forgotten(age_ms: int, minutes_past: int) -> None:
+    issued_ms = NOW + minutes_past
+    (grant,) = GRANTS.issue(APP, 1, issued_ms + HOUR_MS)  # by a door whose clock is ahead
+    later_ms = issued_ms + age_ms
+    found = GRANTS.spent(
+        [grant], [APP], np.array([later_ms]), now_ms=later_ms, life_ms=life_ms(age_ms)
+    )
+    assert not found.is_granted.any()
