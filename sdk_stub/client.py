@@ -108,7 +108,7 @@ class Client:
         )
         queue = UploadQueue(settings.folder / "queue", bytes_max=settings.queue_bytes_max)
         held = UnitGrants(settings.folder / "grants.json")
-        self._grants = GrantDesk(held, grants, settings.attest, self._steady)
+        self._grants = GrantDesk(held, grants, settings.attest, self._steady, rng)
         self.outbox = Outbox(
             *(queue, transport, settings.backoff, self._steady, rng),
             id_for=self._grants.id_for,
@@ -273,7 +273,7 @@ class Client:
         """Send what waits; milliseconds until the next try makes sense, None if nothing waits."""
         if not self.consents:
             return None
-        self._grants.ask(self._config)
+        self._grants.obey(self._config)
         return self.outbox.send_due()
 
     def _saved_config(self) -> ReleaseConfig | None:

@@ -14,9 +14,9 @@ from sdk_stub.buffer import write_whole
 from sdk_stub.damage import put_aside, read_file, remove
 from sdk_stub.releases import Whole
 
-ENOUGH: Final = 4
-"""With fewer than so many a phone asks for more."""
-ASKED_FOR: Final = 8
+ID_BYTES: Final = 16
+ASKED_FOR: Final = 4
+"""An enrolment, a bet, the first day and a label: what a rollout needs while grants are good."""
 _FILE_BYTES_MAX: Final = 1 << 16
 Grant = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
@@ -43,10 +43,6 @@ class UnitGrants:
     def __post_init__(self) -> None:
         self._held = self._read()
 
-    def wants_more(self, now_ms: int) -> bool:
-        """Whether it is time to ask."""
-        return sum(until > now_ms for _, until in self._held.free) < ENOUGH
-
     def take_in(self, given: Given) -> None:
         """Keep what the server gave."""
         self._held.free += [(grant, given.expires_ms) for grant in given.grants]
@@ -55,15 +51,18 @@ class UnitGrants:
     def id_of(self, name: str, now_ms: int) -> bytes | None:
         """The id of this upload of the queue, for ever the same; None if there is no grant now."""
         held = self._held
-        if name not in held.spent:
-            held.free = [(grant, until) for grant, until in held.free if until > now_ms]
-            if not held.free:
-                return None
-            held.spent[name] = held.free.pop(0)[0]
-            if not self._save():
-                del held.spent[name]  # the grant is gone: it may have been written after all
-                return None
-        return bytes.fromhex(held.spent[name])
+        if name in held.spent:
+            return bytes.fromhex(held.spent[name])
+        held.free = [(grant, until) for grant, until in held.free if until > now_ms]
+        return self.give(name, held.free.pop(0)[0]) if held.free else None
+
+    def give(self, name: str, id_hex: str) -> bytes | None:
+        """Let the upload have this id; None if that cannot be written down."""
+        self._held.spent[name] = id_hex
+        if not self._save():
+            del self._held.spent[name]  # the id is gone: it may have been written after all
+            return None
+        return bytes.fromhex(id_hex)
 
     def settle(self, name: str) -> None:
         """The upload has left the queue."""

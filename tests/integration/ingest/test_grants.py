@@ -30,11 +30,16 @@ DEVICE = Device(APP, "1.0.0", "android", 14, "mid", "DE", "tflite")
 
 @contextmanager
 def granting(
-    folder: Path, log: MemoryLog | None = None, *, key: bytes = b"k" * 32, **settings: object
+    folder: Path,
+    log: MemoryLog | None = None,
+    *,
+    key: bytes = b"k" * 32,
+    proof: str = "grant",
+    **settings: object,
 ) -> Iterator[Running]:
     state = desired(share=0.5)
     declared = Declared(
-        dataclasses.replace(state, policy=dataclasses.replace(state.policy, proof="grant"))
+        dataclasses.replace(state, policy=dataclasses.replace(state.policy, proof=proof))
     )
     chosen = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0, **settings)  # type: ignore[arg-type]
     receive = ReceiveSettings(batch_key=BatchKey(key))
@@ -135,14 +140,53 @@ def test_the_reference_phone_counts_with_grants_and_without_them_its_rows_alone(
         with phone(server, tmp_path / "one", asks=True) as client:
             live(client)
             left = len(client.outbox.queue)
-        counted = units_of(log)
+        first, ungranted = units_of(log), tallied(log).get("fields:ungranted", 0)
         with phone(server, tmp_path / "two", asks=False) as client:
             live(client)
 
-    assert (counted["enrolled"], counted["bets"]) == (1, 1)
+    assert (first["enrolled"], first["bets"]) == (1, 1)
+    assert (left, ungranted) == (0, 0)
+    both = units_of(log)
+    assert both["rows"] > first["rows"]
+    assert both == first | {"rows": both["rows"]}
+    assert tallied(log)["fields:ungranted"] == 2
+
+
+def test_what_waits_for_a_grant_goes_out_when_none_is_needed_any_more(tmp_path: Path) -> None:
+    log, closed = MemoryLog(1), SharedWord("right")
+    with (
+        granting(tmp_path / "server", log, attestor=closed) as server,
+        phone(server, tmp_path / "phone", asks=True, word="wrong") as client,
+    ):
+        live(client)
+        waiting = len(client.outbox.queue)
+    with (
+        granting(tmp_path / "server", log, attestor=closed, proof="none") as server,
+        phone(server, tmp_path / "phone", asks=True, word="wrong") as client,
+    ):
+        client.send()
+        left = len(client.outbox.queue)
+
+    assert waiting >= 2  # its enrolment and its bet
     assert left == 0
-    assert units_of(log) == counted
-    assert tallied(log)["fields:ungranted"] >= 2
+    assert units_of(log) == {"enrolled": 1, "bets": 1, "days": 0, "labels": 0, "rows": 60}
+
+
+def test_a_phone_without_a_unit_takes_no_grant_of_its_network(tmp_path: Path) -> None:
+    with (
+        granting(tmp_path / "server", grants=GrantLimits(5, 1e4)) as server,
+        phone(server, tmp_path / "phone", asks=True) as client,
+    ):
+        loads = client.version_to_load("next-word")
+        assert loads is not None
+        client.record(Inference("next-word", loads.version, {"latency_ms": 5.0}))
+        client.flush()
+        client.send()
+        sent = client.outbox.acknowledged_count
+        left = ask(server, b'{"count": 16}').json()["grants"]
+
+    assert sent == 1
+    assert len(left) == 5
 
 
 def test_a_phone_that_gets_no_grant_keeps_what_counts_and_sends_the_rest(tmp_path: Path) -> None:
