@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.grant_quota import GrantLimits, GrantQuota
+from ingest.grant_quota import AROUND, GrantLimits, GrantQuota
 from wire.errors import TransientError
 
 LIMITS = GrantLimits(per_prefix=20, refill_h=100.0)
@@ -51,3 +51,21 @@ def test_one_that_waited_as_long_as_it_was_told_gets_one() -> None:
     now[0] += refused.value.retry_after_s
     assert given_to(quota, "2001:db8::2", 2) == 1
     assert quota.refused_count == 1
+
+
+def test_an_ipv6_network_of_any_size_leaves_nearly_all_others_their_grants() -> None:
+    quota = GrantQuota(LIMITS, lambda: 0.0)
+
+    got = sum(given_to(quota, f"2001:db8:{i:x}::1", 16) for i in range(4096))
+    others = [given_to(quota, f"2001:{i:x}:1::1", 1) for i in range(0x1000, 0x1100)]
+
+    assert got == 20 * AROUND
+    assert sum(others) >= 240  # of 256: some have their slot where the large one has been
+
+
+def test_an_ipv4_network_may_have_all_that_its_prefixes_have() -> None:
+    quota = GrantQuota(LIMITS, lambda: 0.0)
+
+    got = sum(given_to(quota, f"198.51.{i}.1", 16) for i in range(256))
+
+    assert got >= 16 * 250  # of 256 prefixes, a few share a slot
