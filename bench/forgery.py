@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 
-from bench.forgery_grants import PREFIXES, grant_rows
+from bench.forgery_grants import PREFIXES, WEEKS, grant_rows
 from bench.forgery_ways import (
     BOUNDED,
     PHONES,
@@ -48,7 +48,8 @@ def main() -> int:
     arguments = parser.parse_args()
     honest = worlds()
     at_none = rows(honest, SIZES[-1:] if arguments.fast else SIZES)
-    at_grant = grant_rows(honest, PREFIXES[:1] if arguments.fast else PREFIXES)
+    fast = arguments.fast
+    at_grant = grant_rows(honest, PREFIXES[:1] if fast else PREFIXES, WEEKS[:1] if fast else WEEKS)
     return Report("forgery", [*at_none, *at_grant]).give(as_json=arguments.json)
 
 
