@@ -63,6 +63,7 @@ class GrantQuota:
         self._now_s = now_s
         self._salt = secrets.token_bytes(16)
         self._of: dict[str, tuple[_Buckets, _Buckets]] = {}
+        self.given_count = 0
         self.refused_count = 0
 
     def take(self, app_id: str, address: str, wanted: int) -> int:
@@ -90,6 +91,7 @@ class GrantQuota:
             )
         for buckets, slot in asked:
             buckets.take(slot, given)
+        self.given_count += given
         return given
 
     def _slot(self, prefix: bytes) -> int:

@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ingest.connections import Connections
+from ingest.grant_quota import GrantQuota
 from ingest.quota import Quotas
 from ingest.receive import Receiver
 
@@ -13,9 +14,12 @@ from ingest.receive import Receiver
 class IngestCollector(Collector):
     """Nothing is counted twice on the upload path: these are the tallies and the door's state."""
 
-    def __init__(self, receiver: Receiver, connections: Connections, quotas: Quotas) -> None:
+    def __init__(
+        self, receiver: Receiver, connections: Connections, quotas: Quotas, grants: GrantQuota
+    ) -> None:
         self._receiver = receiver
         self._quotas = quotas
+        self._grants = grants
         self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
@@ -40,9 +44,12 @@ class IngestCollector(Collector):
     def _door(self) -> Iterator[Metric]:
         receiver, connections = self._receiver, self._connections
         admission, committer = receiver.admission, receiver.committer
+        grants = self._grants
         for counter, text, count in (
             ("overload_refused", "Uploads told to come back.", admission.refused_count),
             ("quota_refused", "Uploads beyond an app's quota.", self._quotas.refused_count),
+            ("grants_given", "Ids under which units count.", grants.given_count),
+            ("grants_refused", "Questions of networks that had theirs.", grants.refused_count),
             ("groups_committed", "Commit groups written.", committer.groups),
             ("appends_failed", "Appends that the log refused.", committer.appends_failed),
             ("connections_evicted", "Connections closed for others.", connections.evicted_count),

@@ -95,10 +95,11 @@ async def serve(
     quotas = Quotas(settings.quota, now_s)
     reader = RequestReader(keys, receiver.admission, quotas, settings.request)
     connections = Connections(settings.connections, now_s)
-    app = HttpIngest(receiver, reader, releases, _issuer(receiver, settings, now_s))
+    issuer = _issuer(receiver, settings, now_s)
+    app = HttpIngest(receiver, reader, releases, issuer)
     protocol = partial(UploadProtocol, receiver=receiver, reader=reader, connections=connections)
     http = _EmbeddedServer(_uvicorn_config(app, protocol, settings))
-    health = _health(receiver, connections, quotas, app)
+    health = _health(IngestCollector(receiver, connections, quotas, issuer.quota), receiver, app)
     with contextlib.ExitStack() as opened:
         health_port = _open_health(health, settings, opened)
         open_http = listeners(settings.host, settings.http_port, setting="HOLDFAST_HTTP_PORT")
@@ -154,11 +155,9 @@ def _issuer(receiver: Receiver, settings: ServeSettings, now_s: Callable[[], flo
     return GrantIssuer(grants, quota, settings.attestor, receiver.desired, receiver.now_ms)
 
 
-def _health(
-    receiver: Receiver, connections: Connections, quotas: Quotas, app: HttpIngest
-) -> Health:
+def _health(numbers: IngestCollector, receiver: Receiver, app: HttpIngest) -> Health:
     registry = CollectorRegistry()
-    registry.register(IngestCollector(receiver, connections, quotas))
+    registry.register(numbers)
     pulse = Pulse(time.monotonic)
     pulse.beat()
     return Health(pulse, receiver.why_not_ready, partial(generate_latest, registry), app.openapi)

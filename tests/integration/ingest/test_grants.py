@@ -59,6 +59,7 @@ def test_a_phone_gets_as_many_as_it_asks_for_until_its_network_has_had_its_share
 ) -> None:
     with granting(tmp_path, grants=GrantLimits(10, 1e4)) as server:
         first, second, third = ask(server), ask(server, b'{"count": 5}'), ask(server)
+        seen = CLIENT.get(server.health + "/metrics").text
 
     given = first.json()
     assert len(set(given["grants"])) == 8
@@ -67,6 +68,8 @@ def test_a_phone_gets_as_many_as_it_asks_for_until_its_network_has_had_its_share
     assert len(second.json()["grants"]) == 2
     assert (third.status_code, third.json()["code"]) == (429, "grants_exhausted")
     assert int(third.headers["retry-after"]) > 0
+    assert "holdfast_ingest_grants_given_total 10.0" in seen
+    assert "holdfast_ingest_grants_refused_total 1.0" in seen
 
 
 @pytest.mark.parametrize(
