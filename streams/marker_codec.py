@@ -14,11 +14,11 @@ import numpy as np
 import zstandard
 
 from analytics.cells import Cells
-from streams.partial import Closed, Cohort, CostDay, Quality, UseHour, WindowPartial
+from streams.partial import Closed, Cohort, CostDay, DayUse, Quality, UseHour, WindowPartial
 from streams.series import Series, UnitSeries
 from wire.errors import PermanentError
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raised with every change of the shape: decide must not misread another version's markers."""
 
 _LEVEL: Final = 1  # histograms shrink to a third; higher levels cost more CPU than they save
@@ -44,7 +44,7 @@ class _Marker(msgspec.Struct, array_like=True):
     units: list[_Array]
     enrolled: list[tuple[Cohort, int]]
     bets: list[tuple[Cohort, int]]
-    costs: list[tuple[CostDay, tuple[int, int, int, int]]]
+    costs: list[tuple[CostDay, DayUse]]
     use: list[tuple[UseHour, tuple[int, int]]]
     quality: list[tuple[Quality, int]]
 

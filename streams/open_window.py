@@ -255,7 +255,8 @@ class OpenWindow:
         if len(self._cells) > 8:  # noqa: PLR2004  # merge now and then, so memory follows the cells
             self._cells = [merge(self._cells)]
         minute = joined("event_minute").astype(np.int64)
-        self._costs.add(list(self._cost_series), joined("cost"), minute, columns)
+        series, upload = list(self._cost_series), joined("upload")
+        self._costs.add(series, joined("cost"), minute, columns, upload)
         self._pending, self._pending_rows = [], 0
 
 

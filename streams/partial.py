@@ -27,6 +27,23 @@ class CostDay(NamedTuple):
     event_day_ms: int
 
 
+class DayUse(NamedTuple):
+    """What a release used in a day, and how many uploads added to each of these amounts."""
+
+    inferences: int
+    energy_mj: int
+    bytes_sent: int
+    bytes_received: int
+    uploads: int  # with rows of that day at all
+    uploads_energy: int
+    uploads_traffic: int  # that sent or received bytes
+    uploads_received: int
+
+    def plus(self, other: "DayUse") -> "DayUse":
+        """Both together: of other uploads, since each is counted in one window alone."""
+        return DayUse(*(a + b for a, b in zip(self, other, strict=True)))
+
+
 class UseHour(NamedTuple):
     """A model's use in one hour on the phones' clocks: what cost alerts judge."""
 
@@ -47,8 +64,7 @@ class Quality(NamedTuple):
 class WindowPartial:
     """One window of one partition, or of all of them merged. All counts are integers.
 
-    `costs` maps to (inferences, energy_mj, bytes_sent, bytes_received), `use` of the hours that
-    are still open to (cloud calls, bytes received).
+    `use` of the hours that are still open maps to (cloud calls, bytes received).
     """
 
     start_ms: int
@@ -59,7 +75,7 @@ class WindowPartial:
     units: Cells = field(default_factory=empty)
     enrolled: Counter[Cohort] = field(default_factory=Counter)
     bets: Counter[Cohort] = field(default_factory=Counter)
-    costs: dict[CostDay, tuple[int, int, int, int]] = field(default_factory=dict)
+    costs: dict[CostDay, DayUse] = field(default_factory=dict)
     use: dict[UseHour, tuple[int, int]] = field(default_factory=dict)
     quality: Counter[Quality] = field(default_factory=Counter)
 
@@ -90,14 +106,9 @@ def merge_partials(parts: Sequence[WindowPartial]) -> WindowPartial:
         merged.enrolled.update(part.enrolled)
         merged.bets.update(part.bets)
         merged.quality.update(part.quality)
-        for day, amounts in part.costs.items():
-            old = merged.costs.get(day, (0, 0, 0, 0))
-            merged.costs[day] = (
-                old[0] + amounts[0],
-                old[1] + amounts[1],
-                old[2] + amounts[2],
-                old[3] + amounts[3],
-            )
+        for day, used in part.costs.items():
+            old = merged.costs.get(day)
+            merged.costs[day] = used if old is None else old.plus(used)
         for hour, (calls, received) in part.use.items():
             before = merged.use.get(hour, (0, 0))
             merged.use[hour] = before[0] + calls, before[1] + received

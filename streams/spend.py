@@ -17,6 +17,7 @@ from analytics.cost import (
 from analytics.forecast import CostFinding, CostMonitor, ForecastRules, HourUse, UnitPrices
 from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
 from streams.codec import pack, unpack
+from streams.held_costs import HeldCosts
 from streams.partial import UseHour, WindowPartial
 from streams.rows import Columns
 from wire.desired import Desired, Prices, Release, sha256
@@ -31,9 +32,10 @@ class Spend:
     """Prices windows, keeps cumulative costs exact, and judges each model's hours of use.
 
     An hour of use is judged when the hour after it has ended, by the log's time: what comes later
-    is billed and alerts nobody.
+    is billed and alerts nobody. What is billed rests on uploads enough to be shown (`held`).
     """
 
+    held: HeldCosts = field(default_factory=HeldCosts)
     meter: CostMeter = field(default_factory=CostMeter)
     monitor: CostMonitor = field(default_factory=lambda: CostMonitor(ForecastRules(_FLOOR_MICROS)))
     open_ms: int = 0  # the first hour of use that is not judged yet
@@ -52,10 +54,12 @@ class Spend:
         if self._card != desired.prices:
             lines += self.meter.reprice(prices)
             self._card = desired.prices
-        for key, quantities in sorted(_quantities(window).items()):
+        over_ms = window.start_ms - desired.policy.accepted_age_ms - 2 * DAY_MS
+        for key, used, uploads in _quantities(window):
+            self.held.add(key, used, uploads)
+        for key, quantities in self.held.due(over_ms):
             lines += [(key, line) for line in self.meter.add(key, quantities, prices)]
-        horizon_ms = desired.policy.accepted_age_ms + 2 * DAY_MS
-        self.meter.forget_before(window.start_ms - horizon_ms)
+        self.meter.forget_before(over_ms)
         return _cost_rows(window, _added(lines), desired), verdicts
 
     def _close_hours(self, window: WindowPartial, desired: Desired) -> list[Verdict]:
@@ -76,6 +80,7 @@ class Spend:
         """Plain values for a snapshot, without the monitor's."""
         return {
             "meter": self.meter.state(),
+            "held": self.held.state(),
             "open_ms": self.open_ms,
             "use": [[*hour, u.cloud_calls, u.egress_bytes] for hour, u in sorted(self.use.items())],
         }
@@ -94,6 +99,7 @@ class Spend:
             UseHour(*hour): HourUse(calls, egress) for *hour, calls, egress in state["use"]
         }
         spend.meter.restore(state["meter"])
+        spend.held.restore(state.get("held", ()))  # earlier versions held nothing
         spend.monitor.restore(unpack(monitor))
         return spend
 
@@ -127,19 +133,30 @@ def _added(lines: list[tuple[QuantityKey, CostLine]]) -> list[tuple[QuantityKey,
     return [(key, line) for (key, _, _), line in added.items() if line.quantity or line.cost_micros]
 
 
-def _quantities(window: WindowPartial) -> dict[QuantityKey, Quantities]:
-    used: dict[QuantityKey, Quantities] = {}
-    for (series, day_ms), (inferences, energy_mj, sent, received) in window.costs.items():
-        key = QuantityKey(series.app_id, series.model_id, series.model_version, day_ms)
-        used[key] = used.get(key, Quantities()) + quantities_of(
-            placement=series.placement,
-            network=series.network,
-            inferences=inferences,
-            received_bytes=received,
-            sent_bytes=sent,
-            energy_mj=energy_mj,
+def _quantities(window: WindowPartial) -> list[tuple[QuantityKey, Quantities, Quantities]]:
+    """What was used, and by the same rule the uploads that added to each amount."""
+    return [
+        (
+            QuantityKey(series.app_id, series.model_id, series.model_version, day_ms),
+            quantities_of(
+                placement=series.placement,
+                network=series.network,
+                inferences=used.inferences,
+                received_bytes=used.bytes_received,
+                sent_bytes=used.bytes_sent,
+                energy_mj=used.energy_mj,
+            ),
+            quantities_of(
+                placement=series.placement,
+                network=series.network,
+                inferences=used.uploads,
+                received_bytes=used.uploads_received,
+                sent_bytes=used.uploads_traffic - used.uploads_received,  # the rest of cellular
+                energy_mj=used.uploads_energy,
+            ),
         )
-    return used
+        for (series, day_ms), used in window.costs.items()
+    ]
 
 
 def _cost_rows(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from streams.monitors import Monitors
-from streams.partial import CostDay, WindowPartial
+from streams.partial import CostDay, DayUse, WindowPartial
 from streams.rollout_watch import start_watch
 from streams.series import CostSeries
 from wire.desired import Desired, Misfit, Release, from_json, to_json
@@ -16,8 +16,8 @@ from wire.times import DAY_MS
 
 _ATTEMPT_MAX: Final = 1000
 """The schema's. The last attempt has the smallest error budget, so that one must work too."""
-_USED: Final = (10**9, 10**12, 10**12, 10**12)
-"""Inferences, millijoules, bytes out and in: more than a fleet's window."""
+_USED: Final = DayUse(10**9, 10**12, 10**12, 10**12, *[10**6] * 4)
+"""More than a fleet's window."""
 _REFUSED: Final = (ValueError, ArithmeticError, LookupError, TypeError)
 
 

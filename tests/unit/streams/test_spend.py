@@ -9,7 +9,7 @@ import pytest
 from analytics.types import Verdict
 from streams.codec import pack, unpack
 from streams.open_window import OpenWindow
-from streams.partial import CostDay, UseHour, WindowPartial
+from streams.partial import CostDay, DayUse, UseHour, WindowPartial
 from streams.series import CostSeries
 from streams.spend import Spend
 from tests.fakes.segments import START_MS, context, desired
@@ -61,7 +61,7 @@ def window(t: int, arrived: dict[int, int]) -> WindowPartial:
     part = WindowPartial(FIRST_MS + t * HOUR_MS, HOUR_MS)
     for hour, n in arrived.items():
         used_ms = FIRST_MS + hour * HOUR_MS
-        part.costs[CostDay(SERIES, used_ms // DAY_MS * DAY_MS)] = (n, 0, 0, 0)
+        part.costs[CostDay(SERIES, used_ms // DAY_MS * DAY_MS)] = DayUse(n, 0, 0, 0, n, 0, 0, 0)
         part.use[UseHour(SERIES.app_id, SERIES.model_id, used_ms)] = (n, 0)
     return part
 
@@ -164,5 +164,5 @@ def test_a_window_notes_use_of_the_hours_that_are_still_open() -> None:
 
     key = (remote.app_id, remote.model_id)
     assert closed.use == {(*key, hour_ms): (1, 7), (*key, hour_ms - HOUR_MS): (2, 5)}
-    assert sum(amounts[0] for amounts in closed.costs.values()) == n
-    assert sum(amounts[3] for amounts in closed.costs.values()) == 17
+    assert sum(used.inferences for used in closed.costs.values()) == n
+    assert sum(used.bytes_received for used in closed.costs.values()) == 17
