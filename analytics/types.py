@@ -62,6 +62,7 @@ class Verdict:
 
     ``verdict_id`` is a hash of what was judged and of the input, so a replay gives the same id;
     ``incident_id`` is the same for every breach of one rollout attempt: one incident, one commit.
+    Analysts are not shown what `is_withheld`: it differs from another verdict by too few units.
     """
 
     verdict_id: str
@@ -78,3 +79,4 @@ class Verdict:
     input_sha256: str
     policy_sha256: str
     arithmetic: Arithmetic
+    is_withheld: bool = False

@@ -79,6 +79,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "input_sha256": "String",
         "policy_sha256": "String",
         "arithmetic": "String",  # the whole Arithmetic as JSON
+        "withheld": "UInt16",  # 1: too few units more than the verdict before it that is shown
     },
     # one row per action taken or refused
     "action": {

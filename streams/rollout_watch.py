@@ -16,6 +16,7 @@ from streams.enrolment_burst import EnrolmentBurst
 from streams.partial import Cohort, WindowPartial
 from streams.rollout_specs import specs_of, tree_of
 from streams.series import METRIC_NAMES
+from streams.told_units import ToldUnits
 from streams.unit_counts import Counts, add_silence, enrolled_counts, window_counts
 from wire.desired import Policy, Release, Rollout
 
@@ -59,6 +60,7 @@ class RolloutWatch:
     at_breach: Level = field(default_factory=Level)
     recovering_windows: int = 0
     recovered: bool = False
+    told: ToldUnits = field(default_factory=ToldUnits)
 
     def judge(self, window: WindowPartial) -> Verdict:
         """Take a closed window's units in and look at the evidence."""
@@ -76,9 +78,12 @@ class RolloutWatch:
         outcome, arithmetic = self.evidence.evaluate()
         arithmetic = replace(arithmetic, attempt=self.attempt)
         verdict = self._verdict(window, VerdictKind.RELEASE, outcome, arithmetic)
+        self.told.judge(counts, enrolled)
         if outcome is Outcome.BREACH:
             self.breach = verdict
             self.at_breach = self.level(window)
+        elif not self.told.tell():
+            verdict = replace(verdict, is_withheld=True)
         return verdict
 
     def watch_enrolments(self, window: WindowPartial) -> Verdict | None:

@@ -117,4 +117,5 @@ def _verdict_row(v: Verdict) -> dict[str, object]:
         "input_sha256": v.input_sha256,
         "policy_sha256": v.policy_sha256,
         "arithmetic": msgspec.json.encode(asdict(a)).decode(),
+        "withheld": int(v.is_withheld),
     }

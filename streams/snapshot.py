@@ -19,6 +19,7 @@ from streams.rollout_specs import specs_of, tree_of
 from streams.rollout_watch import Level, RolloutWatch, attempt_alpha
 from streams.series import UnitSeries
 from streams.state import StateStore
+from streams.told_units import ToldUnits
 from streams.trial import misfits
 from wire.desired import Desired, Policy, Release, Rollout, from_json, to_json
 from wire.errors import PermanentError
@@ -109,6 +110,7 @@ def _watch_state(watch: RolloutWatch) -> dict[str, object]:
         "at_breach": watch.at_breach,
         "recovering_windows": watch.recovering_windows,
         "recovered": watch.recovered,
+        "told": watch.told.state(),
     }
 
 
@@ -139,6 +141,7 @@ def _restore_watch(state: dict[str, Any]) -> RolloutWatch:
         at_breach=msgspec.convert(state["at_breach"], Level),
         recovering_windows=state["recovering_windows"],
         recovered=state["recovered"],
+        told=ToldUnits.restore(state.get("told", ())),  # earlier versions told everything
     )
 
 

