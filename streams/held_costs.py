@@ -27,7 +27,7 @@ class Place(NamedTuple):
     amount: str
 
 
-class Held(NamedTuple):
+class Waiting(NamedTuple):
     """How much waits, and how many uploads added to it."""
 
     quantity: int
@@ -38,13 +38,13 @@ class Held(NamedTuple):
 class HeldCosts:
     """Amounts by release and day that are not billed yet."""
 
-    _held: dict[Place, Held] = field(default_factory=dict)
+    _held: dict[Place, Waiting] = field(default_factory=dict)
 
     def add(self, key: QuantityKey, used: Quantities, uploads: Quantities) -> None:
         """Take in what was used, and how many new uploads added to each amount."""
         for amount, n, sent in zip(_AMOUNTS, used.amounts(), uploads.amounts(), strict=True):
             if n or sent:
-                self._put(Place(key, amount), Held(n, sent))
+                self._put(Place(key, amount), Waiting(n, sent))
 
     def due(self, over_ms: int) -> list[tuple[QuantityKey, Quantities]]:
         """What may be billed now, by key, each once; days before `over_ms` get no more rows."""
@@ -78,9 +78,9 @@ class HeldCosts:
             folded.add(target)
         return sorted(folded)
 
-    def _put(self, place: Place, more: Held) -> None:
-        old = self._held.get(place, Held(0, 0))
-        self._held[place] = Held(old.quantity + more.quantity, old.uploads + more.uploads)
+    def _put(self, place: Place, more: Waiting) -> None:
+        old = self._held.get(place, Waiting(0, 0))
+        self._held[place] = Waiting(old.quantity + more.quantity, old.uploads + more.uploads)
 
     def state(self) -> list[list[object]]:
         """Plain values for a snapshot."""
@@ -94,4 +94,4 @@ class HeldCosts:
         self._held.clear()
         for app_id, model_id, version, day_ms, amount, quantity, uploads in state:
             key = QuantityKey(str(app_id), str(model_id), str(version), int(str(day_ms)))
-            self._held[Place(key, str(amount))] = Held(int(str(quantity)), int(str(uploads)))
+            self._held[Place(key, str(amount))] = Waiting(int(str(quantity)), int(str(uploads)))
