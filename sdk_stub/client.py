@@ -107,7 +107,7 @@ class Client:
             now_ms, monotonic_ms, self._installation.lived_ms, self._installation.seen_ms
         )
         queue = UploadQueue(settings.folder / "queue", bytes_max=settings.queue_bytes_max)
-        held = UnitGrants(settings.folder / "grants.json")
+        held = UnitGrants(settings.folder / "grants.json", queue.names)
         self._grants = GrantDesk(held, grants, settings.attest, self._steady, rng)
         self.outbox = Outbox(
             *(queue, transport, settings.backoff, self._steady, rng),

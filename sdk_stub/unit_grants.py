@@ -4,6 +4,7 @@ An upload that carries a unit waits in the queue without an id. It gets a grant 
 the first time, and that is written down before: whatever dies, the same upload has the same id.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
@@ -35,17 +36,22 @@ class _Held(msgspec.Struct):
 
 @dataclass(slots=True)
 class UnitGrants:
-    """The file of one installation. What is damaged is put aside: grants can be had anew."""
+    """The file of one installation. What is damaged is put aside: grants can be had anew.
+
+    `waiting` names the uploads of the queue. What was dropped there is forgotten here, too: a file
+    that grew past its bound would be put aside, and what waits would be sent under new ids.
+    """
 
     path: Path
+    waiting: Callable[[], Collection[str]]
     _held: _Held = field(init=False)
 
     def __post_init__(self) -> None:
         self._held = self._read()
 
     def take_in(self, given: Given) -> None:
-        """Keep what the server gave."""
-        self._held.free += [(grant, given.expires_ms) for grant in given.grants]
+        """Keep what the server gave, and no more than was asked for."""
+        self._held.free += [(grant, given.expires_ms) for grant in given.grants[:ASKED_FOR]]
         self._save()
 
     def id_of(self, name: str, now_ms: int) -> bytes | None:
@@ -58,6 +64,8 @@ class UnitGrants:
 
     def give(self, name: str, id_hex: str) -> bytes | None:
         """Let the upload have this id; None if that cannot be written down."""
+        waiting = set(self.waiting())
+        self._held.spent = {n: i for n, i in self._held.spent.items() if n in waiting}
         self._held.spent[name] = id_hex
         if not self._save():
             del self._held.spent[name]  # the id is gone: it may have been written after all
