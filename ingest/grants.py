@@ -11,7 +11,6 @@ expired, too: an honest retry that comes so late is a copy of what was counted.
 """
 
 import hmac
-import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ from ingest.batch_key import BatchKey
 from wire.segment import BATCH_HOUR_BYTES, BATCH_ID, batch_hour
 from wire.times import HOUR_MS
 
-_log = logging.getLogger("holdfast.grants")
 _RANDOM_BYTES: Final = 7
 _HEAD_BYTES: Final = BATCH_HOUR_BYTES + _RANDOM_BYTES
 _MAC_BYTES: Final = BATCH_ID.itemsize - _HEAD_BYTES

@@ -144,14 +144,9 @@ class RequestReader:
         """
         if scope["method"] != "POST":
             raise PermanentError("method_not_allowed", "uploads are POSTed", accepted="POST")
-        headers = read_headers(scope)
-        app_id = self._keys.app_of(headers.token)
-        scope[KEYED] = True
+        headers, app_id = self._shown(scope)
         encoding = upload_encoding(headers.content_type)
-        check_wire_size(headers.length, self._limits.body)
-        paid = _Paid(app_id, scope[SLOT], headers.length)
-        self._quotas.spend(app_id, paid.slot, paid.size)
-        body = await self._in_time(receive, paid)
+        body = await self._paid_body(scope, receive, headers, app_id, self._limits.body)
         if headers.encoding in ("", "identity"):
             return Sent(encoding, body, app_id)
         if len(body) < SMALL_FOLDED_BYTES:
@@ -171,15 +166,27 @@ class RequestReader:
 
         Raises as `upload` does; PermanentError ``body_too_large`` beyond `bytes_max`.
         """
+        headers, app_id = self._shown(scope)
+        limits = replace(self._limits.body, wire_bytes_max=bytes_max)
+        body = await self._paid_body(scope, receive, headers, app_id, limits)
+        check_wire_size(len(body), limits)
+        return app_id, body
+
+    def _shown(self, scope: Scope) -> tuple[Headers, str]:
+        """The headers, and the app whose valid key is among them."""
         headers = read_headers(scope)
         app_id = self._keys.app_of(headers.token)
-        limits = replace(self._limits.body, wire_bytes_max=bytes_max)
+        scope[KEYED] = True
+        return headers, app_id
+
+    async def _paid_body(
+        self, scope: Scope, receive: Receive, headers: Headers, app_id: str, limits: BodyLimits
+    ) -> bytes:
+        """The body; what it announces is refused, or paid for, before it is read."""
         check_wire_size(headers.length, limits)
         paid = _Paid(app_id, scope[SLOT], headers.length)
         self._quotas.spend(app_id, paid.slot, paid.size)
-        body = await self._in_time(receive, paid)
-        check_wire_size(len(body), limits)
-        return app_id, body
+        return await self._in_time(receive, paid)
 
     async def keep_deadlines(self) -> None:
         """End reads that take too long, for ever. One sweep for all: a timer each would cost more
