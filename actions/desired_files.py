@@ -7,11 +7,18 @@ caller says so. There is no default for a threshold.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, TypeVar
 
 import msgspec
 
-from actions.manifest_documents import API_VERSION, Document, Mistake, read_documents
+from actions.manifest_documents import (
+    API_VERSION,
+    MISTAKES_MAX,
+    Document,
+    Mistake,
+    read_documents,
+)
 from actions.manifest_forms import (
     Form,
     PolicyForm,
@@ -52,6 +59,8 @@ _ALPHA_MIN: Final = 1e-12
 _WEIGHT_MIN: Final = 1e-9
 _MARGIN_MIN: Final = 1e-6
 _TIME_MS_MAX: Final = 253_402_300_799_000
+_NAMED_MAX: Final = 20
+"""Names that a mistake lists: a policy may have ten thousand, and a repository as many mistakes."""
 _AnyForm = TypeVar("_AnyForm", bound=Form)
 Trial = Callable[[Desired], Iterable[Misfit]]
 
@@ -91,7 +100,7 @@ def read_desired(
     policy = reading.policy(documents)
     prices = tuple(reading.prices(documents))
     if policy is not None:
-        mistakes.extend(_across(releases, policy))
+        mistakes.extend(islice(_across(releases, policy), MISTAKES_MAX))
     if mistakes or policy is None:
         raise BrokenManifestsError(mistakes)
     desired = Desired(commit, releases, policy, prices, effective_ms)
@@ -324,7 +333,7 @@ def _across(releases: Sequence[Release], policy: Policy) -> Iterator[Mistake]:
                 release.path,
                 "spec.appId",
                 "the policy names no versions of this app",
-                "one of " + ", ".join(policy.app_versions),
+                _one_of(policy.app_versions),
             )
         if release.rollout is not None and not guardrails_of(release, policy):
             yield Mistake(
@@ -339,7 +348,7 @@ def _across(releases: Sequence[Release], policy: Policy) -> Iterator[Mistake]:
                     release.path,
                     f"spec.guardrails[{i}]",
                     "the policy has no guardrail for this metric",
-                    "one of " + ", ".join(guarded),
+                    _one_of(guarded),
                 )
         if release.rollout and release.rollout.candidate.version == release.stable.version:
             yield Mistake(
@@ -348,3 +357,9 @@ def _across(releases: Sequence[Release], policy: Policy) -> Iterator[Mistake]:
                 "is the stable version's name",
                 "another version name; the digest may be the same",
             )
+
+
+def _one_of(names: Collection[str]) -> str:
+    shown = ", ".join(islice(names, _NAMED_MAX))
+    more = len(names) - _NAMED_MAX
+    return f"one of {shown}" + (f" and {more} more" if more > 0 else "")

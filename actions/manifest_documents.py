@@ -8,7 +8,7 @@ holds is none of our business, and need not even be YAML (templates are not).
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,10 +19,10 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
-from actions.manifest_edit import withdraw
-from actions.manifest_objects import Placed, objects_of
+from actions.manifest_edit import not_withdrawable
+from actions.manifest_objects import objects_of
 from actions.manifest_signs import could_hold, is_meant, is_named_so, says_meant
-from actions.yaml_text import ALIASES_MAX, plain_values
+from actions.yaml_text import ALIASES_MAX, Path, plain_values
 from wire.errors import PermanentError
 
 API_VERSION: Final = "holdfast.dev/v1"
@@ -103,12 +103,14 @@ def _read(file: str, content: bytes, *, is_known: bool) -> Iterator[Document | M
         if must_be_read:
             yield Mistake(file, "", f"not readable YAML ({error.detail})", "YAML 1.2, UTF-8")
         return
+    tried: list[Path] = []
     for placed in objects_of(values):
         if is_meant(placed.value):
             for outcome in _document(file, placed.value):
                 yield outcome
-                if isinstance(outcome, Document):
-                    yield from _uneditable(outcome, content, placed)
+                if isinstance(outcome, Document) and "rollout" in outcome.spec:
+                    tried.append((placed.document, *placed.place))
+    yield from _uneditable(file, content, tried)
 
 
 def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistake]:
@@ -128,16 +130,15 @@ def _document(file: str, value: Mapping[str, Any]) -> Iterator[Document | Mistak
     yield Document(file, kind, str(metadata["name"]), spec)
 
 
-def _uneditable(document: Document, content: bytes, placed: Placed) -> Iterator[Mistake]:
+def _uneditable(file: str, content: bytes, tried: Sequence[Path]) -> Iterator[Mistake]:
     """A rollback that could not be written is found before it is needed."""
-    if document.kind != "ModelRelease" or "rollout" not in document.spec:
+    if not tried:
         return
-    try:
-        withdraw(content, placed.document, hold_until_ms=_HOLD_MS, place=placed.place)
-    except PermanentError as error:
+    for at, error in not_withdrawable(content, tried, hold_until_ms=_HOLD_MS):
+        place = "".join(f"[{step}]" if isinstance(step, int) else step for step in at[1:])
         yield Mistake(
-            document.file,
-            "spec.rollout.share",
+            file,
+            ".".join([*([place] if place else []), "spec.rollout.share"]),
             f"a rollback could not edit this ({error.detail})",
             "a plain number on a line of its own, or in a flow mapping; no alias, anchor or tag",
         )

@@ -1,8 +1,8 @@
-"""Byte-exact edits: splice one scalar, read it again, and refuse if anything else changed."""
+"""Byte-exact edits: splice scalars, read the file again, and refuse if anything else changed."""
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,11 +10,12 @@ from typing import Final
 from actions.manifest_objects import objects_of
 from actions.yaml_text import (
     ALIASES_MAX,
+    Path,
     Span,
     Step,
     bytes_of,
     find_mapping,
-    find_scalar,
+    find_scalars,
     plain_values,
     spelled,
     text_of,
@@ -24,6 +25,7 @@ from wire.errors import PermanentError
 
 SHARE: Final = ("spec", "rollout", "share")
 HOLD_UNTIL: Final = ("spec", "rollout", "holdUntil")
+_SHOWN_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,38 @@ def withdraw(
     Raises
     ------
     PermanentError
-        ``scalar_not_editable``, ``edit_not_exact`` or ``yaml_unreadable``.
+        ``scalar_absent``, ``scalar_not_editable``, ``edit_not_exact`` or ``yaml_unreadable``.
     """
-    hold = rfc3339(hold_until_ms)
-    edited = set_scalar(content, document, (*place, *SHARE), 0)
-    if find_scalar(text_of(edited), document, (*place, *HOLD_UNTIL)) is None:
-        return _insert_hold(edited, document, place, hold)
-    return set_scalar(edited, document, (*place, *HOLD_UNTIL), hold)
+    manifest = (document, *place)
+    found = _withdrawals(text_of(content), [manifest], rfc3339(hold_until_ms))[manifest]
+    if isinstance(found, PermanentError):
+        raise found
+    return _edited(content, found)
+
+
+def not_withdrawable(
+    content: bytes, manifests: Sequence[Path], *, hold_until_ms: int
+) -> Iterator[tuple[Path, PermanentError]]:
+    """Which of a file's manifests (document and place) `withdraw` would refuse, and why.
+
+    All are tried in one reading, so that many in a file cost what few do. Of those that would
+    change something else with them the first alone is named: whoever mends it sees the next.
+    """
+    sound: dict[Path, list[_Edit]] = {}
+    found = _withdrawals(text_of(content), manifests, rfc3339(hold_until_ms))
+    for manifest, edits in found.items():
+        if isinstance(edits, PermanentError):
+            yield manifest, edits
+        else:
+            sound[manifest] = edits
+    error = _refused(content, sound)
+    while error is not None and len(sound) > 1:
+        first = dict(list(sound.items())[: len(sound) // 2])
+        others = {k: v for k, v in sound.items() if k not in first}
+        of_first = _refused(content, first)
+        sound, error = (first, of_first) if of_first is not None else (others, error)
+    if error is not None:
+        yield next(iter(sound)), error
 
 
 def add_entry(
@@ -95,7 +122,7 @@ def add_entry(
 
     Raises PermanentError ``scalar_not_editable``, ``edit_not_exact`` or ``yaml_unreadable``.
     """
-    before, text = plain_values(content), text_of(content)
+    text = text_of(content)
     found = find_mapping(text, document, path)
     if found is None:
         raise PermanentError("scalar_not_editable", f"{_dotted(path)} is no mapping with a key")
@@ -109,11 +136,7 @@ def add_entry(
         raise PermanentError("scalar_not_editable", f"{_dotted(path)} does not begin its line")
     else:
         inserted = f"{entry}\n{indent}"
-    edited = bytes_of(text[:at] + inserted + text[at:], content)
-    expected = list(before)
-    expected[document] = _replaced(before[document], (*path, key), list(values))
-    _prove(edited, expected, path)
-    return edited
+    return _edited(content, [_Edit(at, at, inserted, (document, *path, key), list(values))])
 
 
 def rfc3339(ms: int) -> str:
@@ -131,31 +154,84 @@ def set_scalar(content: bytes, document: int, path: Sequence[Step], value: str |
         ``scalar_absent``; ``scalar_not_editable``; ``edit_not_exact``: reading the result again
         shows another change than the one meant; ``yaml_unreadable``.
     """
-    before = plain_values(content)
-    text = text_of(content)
-    span = find_scalar(text, document, path)
+    at = (document, *path)
+    span = find_scalars(text_of(content), [at]).get(at)
     if span is None:
         raise PermanentError("scalar_absent", f"there is no {_dotted(path)}")
+    if isinstance(span, PermanentError):
+        raise span
+    return _edited(content, [_set(span, at, value)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """Characters ``[start, end)`` become `text`; what stands at `path` is `value` then."""
+
+    start: int
+    end: int
+    text: str
+    path: Path
+    value: Plain
+
+
+def _set(span: Span, path: Path, value: str | float) -> _Edit:
     style = span.style or ('"' if span.is_empty else "")
-    new = (" " if span.is_empty else "") + spelled(value, style)
-    edited = bytes_of(text[: span.start] + new + text[span.end :], content)
-    expected = list(before)
-    expected[document] = _replaced(before[document], path, value)
-    _prove(edited, expected, path)
-    return edited
+    text = (" " if span.is_empty else "") + spelled(value, style)
+    return _Edit(span.start, span.end, text, path, value)
 
 
-def _insert_hold(content: bytes, document: int, place: tuple[Step, ...], hold: str) -> bytes:
-    before = plain_values(content)
-    text = text_of(content)
-    share = find_scalar(text, document, (*place, *SHARE))
+def _withdrawals(
+    text: str, manifests: Sequence[Path], hold: str
+) -> dict[Path, list[_Edit] | PermanentError]:
+    """The edits that withdraw each manifest's candidate, or why there are none."""
+    spans = find_scalars(text, [(*m, *path) for m in manifests for path in (SHARE, HOLD_UNTIL)])
+    return {m: _withdrawal(text, m, spans, hold) for m in manifests}
+
+
+def _withdrawal(
+    text: str, manifest: Path, spans: Mapping[Path, Span | PermanentError], hold: str
+) -> list[_Edit] | PermanentError:
+    share_at, hold_at = (*manifest, *SHARE), (*manifest, *HOLD_UNTIL)
+    share, held = spans.get(share_at), spans.get(hold_at)
     if share is None:
-        raise PermanentError("scalar_absent", f"there is no {_dotted(SHARE)}")
-    at, inserted = _hold_line(text, share, hold)
-    edited = bytes_of(text[:at] + inserted + text[at:], content)
-    expected = list(before)
-    expected[document] = _replaced(before[document], (*place, *HOLD_UNTIL), hold)
-    _prove(edited, expected, HOLD_UNTIL)
+        return PermanentError("scalar_absent", f"there is no {_dotted(SHARE)}")
+    if isinstance(share, PermanentError):
+        return share
+    if isinstance(held, PermanentError):
+        return held
+    edits = [_set(share, share_at, 0)]
+    if held is not None:
+        return [*edits, _set(held, hold_at, hold)]
+    try:
+        at, inserted = _hold_line(text, share, hold)
+    except PermanentError as error:
+        return error
+    return [*edits, _Edit(at, at, inserted, hold_at, hold)]
+
+
+def _refused(content: bytes, edits: Mapping[Path, Sequence[_Edit]]) -> PermanentError | None:
+    """Why these edits cannot be made together; None if they can."""
+    try:
+        _edited(content, [edit for each in edits.values() for edit in each])
+    except PermanentError as error:
+        return error
+    return None
+
+
+def _edited(content: bytes, edits: Sequence[_Edit]) -> bytes:
+    """The file with the edits made, proven by reading it again."""
+    text = text_of(content)
+    expected: Plain = plain_values(content)
+    pieces, end = [], 0
+    for edit in sorted(edits, key=lambda edit: edit.start):  # stable: a share before its hold
+        pieces += [text[end : edit.start], edit.text]
+        end = edit.end
+    edited = bytes_of("".join([*pieces, text[end:]]), content)
+    for edit in edits:
+        expected = _replaced(expected, edit.path, edit.value)
+    if not _same(plain_values(edited), expected):
+        fields = ", ".join(sorted({_dotted(edit.path[1:]) for edit in edits})[:_SHOWN_MAX])
+        raise PermanentError("edit_not_exact", f"setting {fields} would change more than it")
     return edited
 
 
@@ -174,11 +250,6 @@ def _hold_line(text: str, share: Span, hold: str) -> tuple[int, str]:
     if ending is None:
         return len(text), "\n" + line
     return ending.end(), line + ending.group()
-
-
-def _prove(edited: bytes, expected: list[Plain], path: Sequence[Step]) -> None:
-    if not _same(plain_values(edited), expected):
-        raise PermanentError("edit_not_exact", f"setting {_dotted(path)} would change more than it")
 
 
 def _replaced(value: Plain, path: Sequence[Step], new: Plain) -> Plain:

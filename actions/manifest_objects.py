@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from actions.yaml_text import Step
 from actions.yaml_values import Plain
-
-_LISTS_MAX: Final = 5  # lists within lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +18,22 @@ class Placed:
 
 
 def objects_of(documents: Iterable[Plain]) -> Iterator[Placed]:
-    """Every mapping of a file; a ``kind: List`` stands for its items."""
+    """Every mapping of a file; a ``kind: List``, or a plain list, stands for its items."""
     for i, document in enumerate(documents):
         yield from _objects(i, (), document)
 
 
 def _objects(document: int, place: tuple[Step, ...], value: Plain) -> Iterator[Placed]:
-    if not isinstance(value, dict):
-        return
-    items = value.get("items")
-    is_list = str(value.get("kind", "")).endswith("List")
-    if not is_list or not isinstance(items, list) or len(place) > 2 * _LISTS_MAX:
-        yield Placed(document, place, value)
-        return
-    for i, item in enumerate(items):
-        yield from _objects(document, (*place, "items", i), item)
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _objects(document, (*place, i), item)
+    elif isinstance(value, dict):
+        items = value.get("items")
+        if isinstance(items, list) and _is_list(value.get("kind")):
+            yield from _objects(document, (*place, "items"), items)
+        else:
+            yield Placed(document, place, value)
+
+
+def _is_list(kind: Plain) -> bool:
+    return kind is None or (isinstance(kind, str) and kind.endswith("List"))

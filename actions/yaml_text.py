@@ -1,4 +1,4 @@
-"""YAML as text: the plain values of a file, and the span of one scalar in it.
+"""YAML as text: the plain values of a file, and the spans of scalars in it.
 
 Both come from libyaml's events, one by one, so that a file that would cost more than linear time is
 left before it does. JSON is read the same way. Scalars mean what YAML 1.2 says they mean.
@@ -6,9 +6,9 @@ left before it does. JSON is read the same way. Scalars mean what YAML 1.2 says 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import yaml
@@ -29,6 +29,8 @@ from wire.errors import PermanentError
 ALIASES_MAX: Final = 20
 """Nested aliases multiply ("billion laughs"); 20 cannot make more than about 1,500 copies."""
 Step = str | int
+Path = tuple[Step, ...]
+_Wanted = dict[Step, "_Wanted"]
 _BOM: Final = "\ufeff"
 _PAIR: Final = re.compile(r"(?<!\\)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 
@@ -103,18 +105,22 @@ class Span:
 _REFUSED: Final = "scalar_not_editable"
 
 
-def find_scalar(text: str, document: int, path: Sequence[Step]) -> Span | None:
-    """Where the scalar at `path` of the `document`-th document stands; None if it is absent.
+def find_scalars(text: str, paths: Iterable[Path]) -> dict[Path, Span | PermanentError]:
+    """Where the scalars at `paths` stand, in one reading; those that are absent are left out.
 
-    Raises
-    ------
-    PermanentError
-        ``scalar_not_editable``: it is an alias, anchored, tagged, a block, of several lines, or
-        not a scalar; ``yaml_unreadable``.
+    A path begins with the document's number, and none continues another. The error is
+    ``scalar_not_editable``: an alias, anchored, tagged, a block, of several lines, or no scalar.
+
+    Raises PermanentError ``yaml_unreadable``.
     """
+    spans: dict[Path, Span | PermanentError] = {}
     with _reading():
-        found = _found(_events_of(text, document), path)
-    return None if found is None else _span(text, found)
+        for path, found in _found(_events_of(text), paths):
+            try:
+                spans[path] = _span(text, found)
+            except PermanentError as error:
+                spans[path] = error
+    return spans
 
 
 def find_mapping(text: str, document: int, path: Sequence[Step]) -> tuple[int, bool] | None:
@@ -124,21 +130,25 @@ def find_mapping(text: str, document: int, path: Sequence[Step]) -> tuple[int, b
     is a block without a key.
     """
     with _reading():
-        events = _events_of(text, document)
-        found = _found(events, path)
-        if found is None or not isinstance(found.event, MappingStartEvent):
-            return None
-        if found.event.flow_style:
-            return text.index("{", _marks(found.event)[0]) + 1, True
-        first = next(events)
-        return None if isinstance(first, MappingEndEvent) else (_marks(first)[0], False)
+        events = _events_of(text)
+        for _, found in _found(events, [(document, *path)]):
+            if not isinstance(found.event, MappingStartEvent):
+                return None
+            if found.event.flow_style:
+                return text.index("{", _marks(found.event)[0]) + 1, True
+            first = next(events)
+            return None if isinstance(first, MappingEndEvent) else (_marks(first)[0], False)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """A node on the way to a path, or at its end. `rest`: what lies behind an alias."""
+
     event: Event
     key: ScalarEvent | None
     in_flow: bool
+    rest: Path = ()
 
 
 @contextmanager
@@ -149,44 +159,55 @@ def _reading() -> Iterator[None]:
         raise PermanentError("yaml_unreadable", _where(error)) from error
 
 
-def _events_of(text: str, document: int) -> Iterator[Event]:
-    """The events of one document, from its root on."""
-    events = _events(_joined(text, lambda found: "x" * len(found[0])))
-    for _ in range(document + 1):
-        for event in events:
-            if isinstance(event, DocumentStartEvent):
-                break
-    return events
+def _events_of(text: str) -> Iterator[Event]:
+    return _events(_joined(text, lambda found: "x" * len(found[0])))
 
 
-def _found(events: Iterator[Event], path: Sequence[Step]) -> _Found | None:
-    """What stands at `path`; the events go on behind it."""
-    at: _Found | None = _Found(next(events), None, in_flow=False)
-    for step in path:
-        if at is None:
-            return None
-        if isinstance(at.event, AliasEvent):
-            raise PermanentError(_REFUSED, f"an alias stands before {step!r}")
-        at = _below(events, at.event, step)
-    return at
+def _found(events: Iterator[Event], paths: Iterable[Path]) -> Iterator[tuple[Path, _Found]]:
+    """What stands at `paths`, in the file's order; right then the events go on behind it."""
+    wanted: _Wanted = {}
+    for path in paths:
+        branch = wanted
+        for step in path:
+            branch = branch.setdefault(step, {})
+    document = -1
+    for event in events:
+        if isinstance(event, DocumentStartEvent):
+            document += 1
+            root = _Found(next(events), None, in_flow=False)
+            yield from _below(events, root, (document,), wanted.get(document))
 
 
-def _below(events: Iterator[Event], event: Event, step: Step) -> _Found | None:
-    flow = bool(getattr(event, "flow_style", False))
-    if isinstance(event, MappingStartEvent):
+def _below(
+    events: Iterator[Event], found: _Found, at: Path, wanted: "_Wanted | None"
+) -> Iterator[tuple[Path, _Found]]:
+    """What is `wanted` of the node at `at`; its events are used up then."""
+    event, flow = found.event, bool(getattr(found.event, "flow_style", False))
+    if wanted is None:
+        _skip(events, event)
+    elif not wanted:
+        yield at, found
+        _skip(events, event)
+    elif isinstance(event, AliasEvent):
+        yield from ((at + rest, replace(found, rest=rest)) for rest in _leaves(wanted))
+    elif isinstance(event, MappingStartEvent):
         while not isinstance(name := next(events), MappingEndEvent):
-            if isinstance(name, ScalarEvent) and name.value == step:
-                return _Found(next(events), name, flow)
+            key = name if isinstance(name, ScalarEvent) else None
             _skip(events, name)
-            _skip(events, next(events))
+            value = _Found(next(events), key, flow)
+            step = key.value if key is not None else ""
+            branch = wanted.get(step) if key is not None else None
+            yield from _below(events, value, (*at, step), branch)
     elif isinstance(event, SequenceStartEvent):
         index = 0
         while not isinstance(item := next(events), SequenceEndEvent):
-            if index == step:
-                return _Found(item, None, flow)
-            _skip(events, item)
+            yield from _below(events, _Found(item, None, flow), (*at, index), wanted.get(index))
             index += 1
-    return None
+
+
+def _leaves(wanted: "_Wanted") -> Iterator[Path]:
+    for step, branch in wanted.items():
+        yield from ((step, *rest) for rest in _leaves(branch)) if branch else ((step,),)
 
 
 def _skip(events: Iterator[Event], event: Event) -> None:
@@ -204,7 +225,10 @@ def _skip(events: Iterator[Event], event: Event) -> None:
 def _span(text: str, found: _Found) -> Span:
     event, key, in_flow = found.event, found.key, found.in_flow
     if isinstance(event, AliasEvent):
-        raise PermanentError(_REFUSED, "the value is an alias")
+        before = (
+            f"an alias stands before {found.rest[0]!r}" if found.rest else "the value is an alias"
+        )
+        raise PermanentError(_REFUSED, before)
     if not isinstance(event, ScalarEvent):
         raise PermanentError(_REFUSED, "the value is not a scalar")
     if event.anchor is not None or event.tag is not None:

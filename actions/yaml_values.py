@@ -32,6 +32,9 @@ _TAG: Final = "tag:yaml.org,2002:"
 _INT: Final = re.compile(r"[-+]?[0-9]+")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
 _HEX: Final = re.compile(r"0x[0-9a-fA-F]+")
+_BASES: Final = ((_INT, 10), (_OCTAL, 8), (_HEX, 16))
+_DIGITS_MAX: Final = 250
+"""Of an integer in any base: it still fits a double, and Python still writes it in decimals."""
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: Final = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -164,15 +167,11 @@ def _check_tag(event: Event, kind: str) -> None:
 def _resolved(event: Event, text: str) -> Plain:
     if text in _WORDS:
         return _WORDS[text]
-    try:
-        if _INT.fullmatch(text):
-            return int(text)
-        if _OCTAL.fullmatch(text):
-            return int(text, 8)
-        if _HEX.fullmatch(text):
-            return int(text, 16)
-    except ValueError as error:  # thousands of digits
-        raise _error(event, "a number with too many digits") from error
+    for pattern, base in _BASES:
+        if pattern.fullmatch(text):
+            if len(text) > _DIGITS_MAX:
+                raise _error(event, "a number with too many digits")
+            return int(text, base)
     return float(text) if _FLOAT.fullmatch(text) else text
 
 

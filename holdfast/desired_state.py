@@ -44,7 +44,7 @@ def _tried(desired: Desired) -> Iterator[Misfit]:
         )
     try:
         Vocabulary(desired)
-        for release in desired.releases:
-            models_of(release.app_id, desired, desired.effective_ms)
+        for app_id in dict.fromkeys(release.app_id for release in desired.releases):
+            models_of(app_id, desired, desired.effective_ms)
     except _REFUSED as error:
         yield Misfit("Policy", "", "spec", str(error), "values that uploads can be checked by")
