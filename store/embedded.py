@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from store import reads
+from store.reads import Reads
 from store.sql_tree import refused
 from wire.errors import PermanentError
 
@@ -76,7 +76,7 @@ class EmbeddedStore:
                 "store_unopenable",
                 f"cannot open {path}: {error} (another process may hold it; the reason is above)",
             ) from error
-        self.dialect = reads.learn(self)
+        self.reads = Reads(self)
 
     def parse(self, sql: str) -> str:
         """The engine's own tree of one statement, as JSON; nothing of it is run.

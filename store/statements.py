@@ -18,7 +18,6 @@ from store.gate import (
     writer_settings,
 )
 from store.http_format import StatementRequest
-from store.reads import prepare
 from store.sql_tree import refused
 from store.templates import check_insert, is_ours
 
@@ -73,7 +72,7 @@ def _read(
 ) -> Answer:
     if not all(re.fullmatch(r"\w{1,64}", name, re.ASCII) for name in request.params):
         raise refused("a parameter's name is one plain word", accepted="param_<word>")
-    read = prepare(request.sql, store, store.dialect, reader=reader, params=request.params)
+    read = store.reads.prepare(request.sql, reader=reader, params=request.params)
     asked = {**request.settings, **read.settings}
     if limits:
         check_within(read.settings, limits)

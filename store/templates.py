@@ -5,6 +5,7 @@ something, each a text or a form that this program itself sends.
 """
 
 import re
+from functools import cache
 from typing import Final
 
 from store.allowed_settings import INPUT_FORMATS
@@ -45,5 +46,6 @@ def is_ours(sql: str) -> bool:
     return bool(upkeep and upkeep["table"] in TABLES)
 
 
+@cache
 def _schema() -> frozenset[str]:
     return frozenset([*LEDGER, *(text for step in shipped() for text in step.statements())])

@@ -16,6 +16,7 @@ from bench.door_shapes import Door, End, shapes
 from store import process
 from store.budgets import ConnectionBudgets, StoreProtocol, keep
 from store.client import StoreSettings, connect
+from store.endpoint import listener_on
 from store.http_app import Receive, Send
 from tests.fakes.raw_http import ended
 from tests.fakes.strangers import failed, play
@@ -87,6 +88,15 @@ async def _echo(_scope: object, receive: Receive, send: Send) -> None:
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"Ok"})
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with (
+        listener_on("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

@@ -134,6 +134,22 @@ def test_an_analyst_may_read(http: httpx.Client, sql: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def test_a_text_that_was_allowed_is_judged_anew_for_others(
+    store_endpoint: StoreEndpoint, http: httpx.Client
+) -> None:
+    """What is remembered of a statement goes for the one who asked, with these parameters."""
+    read = "SELECT count() FROM hf_store.action"
+    named = "SELECT count() FROM {d:Identifier}.verdicts"
+    writer = store_endpoint.writer()
+    assert writer.rows(read) == writer.rows(read)
+    writer.close()
+
+    assert [http.post("/", content=read).status_code for _ in range(2)] == [403, 403]
+    for database, status in (("hf", 200), ("hf_store", 403), ("hf", 200), ("system", 403)):
+        answer = http.post("/", content=named, params={"param_d": database})
+        assert answer.status_code == status, answer.text
+
+
 def test_the_refusals_left_the_store_as_it_was(
     store_endpoint: StoreEndpoint, http: httpx.Client
 ) -> None:
