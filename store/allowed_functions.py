@@ -185,7 +185,7 @@ TEXT: Final = _names("""
     countSubstringsCaseInsensitiveUTF8 CRC32 CRC32IEEE CRC64 decodeHTMLComponent
     decodeXMLComponent encodeXMLComponent endsWith endsWithCaseInsensitive
     endsWithCaseInsensitiveUTF8 endsWithUTF8 extract extractAll extractAllGroupsHorizontal
-    extractAllGroupsVertical extractGroups extractTextFromHTML firstLine format hasAllTokens
+    extractAllGroupsVertical extractGroups firstLine format hasAllTokens
     hasAnyTokens hasPhrase hasSubsequence hasSubsequenceCaseInsensitive
     hasSubsequenceCaseInsensitiveUTF8 hasSubsequenceUTF8 hasToken hasTokenCaseInsensitive
     hasTokenCaseInsensitiveOrNull hasTokenOrNull hex highlight hilbertDecode hilbertEncode ilike
@@ -200,10 +200,9 @@ TEXT: Final = _names("""
     multiSearchFirstPositionCaseInsensitiveUTF8 multiSearchFirstPositionUTF8 naturalSortKey
     ngramDistance ngramDistanceCaseInsensitive ngramDistanceCaseInsensitiveUTF8 ngramDistanceUTF8
     ngrams ngramSearch ngramSearchCaseInsensitive ngramSearchCaseInsensitiveUTF8 ngramSearchUTF8
-    normalizeUTF8NFC normalizeUTF8NFD normalizeUTF8NFKC normalizeUTF8NFKCCasefold
-    normalizeUTF8NFKD notILike notLike notMatch notMatchCaseInsensitive overlay overlayUTF8
+    notILike notLike notMatch notMatchCaseInsensitive overlay overlayUTF8
     position positionCaseInsensitive positionCaseInsensitiveUTF8 positionUTF8 printf regexpExtract
-    regexpPosition regexpQuoteMeta removeDiacriticsUTF8 repeat replaceAll replaceOne
+    regexpPosition regexpQuoteMeta repeat replaceAll replaceOne
     replaceRegexpAll replaceRegexpOne reverseBySeparator reverseUTF8 right rightPad rightPadUTF8
     rightUTF8 soundex space splitByChar splitByNonAlpha splitByRegexp splitByString
     splitByWhitespace sqidDecode sqidEncode startsWith startsWithCaseInsensitive
@@ -223,7 +222,7 @@ JSON: Final = _names("""
     JSONExtractKeysAndValues JSONExtractKeysAndValuesCaseInsensitive JSONExtractKeysAndValuesRaw
     JSONExtractKeysAndValuesRawCaseInsensitive JSONExtractKeysCaseInsensitive JSONExtractRaw
     JSONExtractRawCaseInsensitive JSONExtractString JSONExtractStringCaseInsensitive
-    JSONExtractUInt JSONExtractUIntCaseInsensitive JSONHas JSONKey JSONLength JSONMergePatch
+    JSONExtractUInt JSONExtractUIntCaseInsensitive JSONHas JSONKey JSONLength
     JSONSharedDataPaths JSONSharedDataPathsWithTypes JSONType prettyPrintJSON
     simpleJSONExtractBool simpleJSONExtractFloat simpleJSONExtractInt simpleJSONExtractRaw
     simpleJSONExtractString simpleJSONExtractUInt simpleJSONHas toJSONString

@@ -7,7 +7,7 @@ that is run (`store.reads`); ``readonly=1`` with limits on a connection of its o
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +45,14 @@ _AGGREGATE: Final = re.compile(r"(?P<name>\w+)(\([-+0-9., ]*\))?")
 _TAKES_AGGREGATE: Final = frozenset({"arrayreduce", "arrayreduceinranges", "initializeaggregation"})
 _ONE_WRITTEN: Final = frozenset({"hasall", "hasany"})
 """They compare each with each: two arrays of ten million would take days, uncancelled."""
+_SEARCH: Final = re.compile(
+    r"(?P<cased>position(utf8)?|locate|countsubstrings)"
+    r"|(not)?ilike|(position|countsubstrings|multisearch\w+)caseinsensitive(utf8)?"
+)
+"""They compare at every place of a text, uncancelled: without case, 33 bytes take 20 times as long
+as 32 (20 MB of one letter: 16 s against 0.8), 64 more than 40 s."""
+_NEEDLE_MAX: Final = 32
+_CASED_NEEDLE_MAX: Final = 1024
 _TAKES_TYPE: Final = re.compile(
     r"_?cast|accuratecast\w*|reinterpret|jsonextract(keysandvalues)?(caseinsensitive)?"
     r"|defaultvalueoftypename|dynamicelement|variantelement"
@@ -125,12 +133,14 @@ class _Judge:
         self._aliases: dict[tuple[str, ...], str] = {}  # table of the catalogue -> its stand-in
         self._queries: set[str] = set()
         self._lambdas: set[str] = set()
+        self._named_here: set[str] = set()
 
     def check(self) -> None:
         """Refuse, or put in the tree what stands for a table of the catalogue."""
         self._fill()
         found = list(nodes(self._tree))
         self._queries = {str(n["name"]) for n in found if n["type"] == "WithElement"}
+        self._named_here = _named_in(found)
         self._lambdas = {
             str(n["alias"])
             for n in found
@@ -244,6 +254,46 @@ class _Judge:
             self._typed(name, given)
         if lower in _ONE_WRITTEN and not any(_is_written(part) for part in given):
             raise refused(f"{name} takes one array that is written out", accepted="hasAny(xs, [1])")
+        if search := _SEARCH.fullmatch(lower):
+            self._search(name, given, is_cased=search["cased"] is not None)
+
+    def _search(self, name: str, given: list[Node], *, is_cased: bool) -> None:
+        """What is looked for is short and written out; with case it may also be a column."""
+        longest = _CASED_NEEDLE_MAX if is_cased else _NEEDLE_MAX
+        # MySQL's order of `locate` and the engine's differ: one of both is short
+        sought = given[:2] if name.lower() == "locate" else given[1:2]
+        if not any(
+            (is_cased and self._is_column(part))
+            or all(len(text.encode()) <= longest for text in self._written(part))
+            for part in sought
+        ):
+            raise refused(
+                f"what {name} looks for is written out and short",
+                accepted=f"a text of at most {longest} bytes",
+            )
+
+    def _is_column(self, node: Node) -> bool:
+        name = parts(node)[-1] if node["type"] == "Identifier" else ""
+        return bool(_PLAIN.fullmatch(name)) and name not in self._named_here
+
+    def _written(self, node: Node) -> list[str]:
+        """The texts that a node writes out; one that is too long if it does not."""
+        text = text_of(node)
+        if text is not None:
+            return [text]
+        if node["type"] == "QueryParameter":
+            return [self._params.get(str(node.get("name")), "")]
+        if node["type"] == "Literal":
+            value = node["value"]["value"]
+            items = value if isinstance(value, list) else [value]
+            return [str(item["value"] if isinstance(item, dict) else item) for item in items]
+        below = [self._written(part) for part in arguments(node)]
+        match str(node.get("name", "")).lower():
+            case "array":
+                return [text for texts in below for text in texts]
+            case "concat":
+                return ["".join(text for texts in below for text in texts)]
+        return ["?" * (_CASED_NEEDLE_MAX + 1)]
 
     def _typed(self, name: str, given: list[Node]) -> None:
         last = text_of(given[-1]) if given else None
@@ -311,6 +361,15 @@ class _Judge:
         named = node.get("database") or (node.get("from") or {}).get("name") or "hf"
         if named not in self._reader.databases:
             raise refused(f"the database {named!r} is not for this user")
+
+
+def _named_in(found: Sequence[Node]) -> set[str]:
+    """Names that the statement itself gives to what it computes."""
+    named = {str(node["alias"]) for node in found if "alias" in node}
+    for node in found:
+        for field in ("aliases", "column_aliases", "cte_aliases"):
+            named |= {str(n.get("name", "")) for n in (node.get(field) or {}).get("children", ())}
+    return named
 
 
 def _is_written(node: Node) -> bool:

@@ -373,3 +373,5 @@ SELECT hour, seriesOutliersDetectTukey(groupArray(toFloat64(events)) OVER ()) FR
 SELECT user, path, name FROM (SELECT 'a' AS user, 'b' AS path, 'c' AS name)
 SELECT t.name, d.engine FROM system.tables t JOIN system.databases d ON system.tables.database = system.databases.name WHERE t.database LIKE 'hf'
 SELECT system.tables.name FROM system.tables
+SELECT 'ABC' ILIKE '%b%', 'ABC' NOT ILIKE concat('%', 'x', '%'), countSubstringsCaseInsensitive('aAa', 'a'), multiSearchAnyCaseInsensitive('ABC', ['b', 'x'])
+SELECT position(model_id, app_id), locate('a', model_id), countSubstrings(model_id, app_id), model_id ILIKE '%' || 'scene' || '%' FROM verdicts
