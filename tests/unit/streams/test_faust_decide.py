@@ -99,31 +99,42 @@ def test_a_decider_that_lost_its_partition_unawares_goes_on_from_the_others_stat
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
 
 
-def test_a_decider_reads_the_durable_state_after_its_own_last_save(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+class HeldSink(MemorySink):
+    """Answers its first write only once it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked, self.let_go = threading.Event(), threading.Event()
+
+    def write_many(self, windows: Sequence[Mapping[str, Columns]]) -> int:
+        self.is_asked.set()
+        assert self.let_go.wait(60)
+        return super().write_many(windows)
+
+
+def test_a_decider_reads_the_durable_state_after_its_own_last_save() -> None:
     """Else a state that is on its way would be written over what was read."""
-    monkeypatch.setattr("streams.faust_summarise._AWAY_S", 0.01)
     chunks, rows, _ = windows_topic()
-    topics, sink = MemoryState(chunks), MemorySink()
-    calls = topics.calls
+    topics, sink = MemoryState(chunks), HeldSink()
 
     async def work() -> None:
         stage = deciding(topics, sink)
         await stage.assigned({0})
-        sink.failures = 20
         at = 0
-        while sink.failures == 20:  # until a flush is under way
+        while stage._mine is None or not stage._mine.stage.undurable:
             await stage.take(0, at, chunks[at], lambda: None)
-            await asyncio.sleep(0.01)
             at += 1
-        assert calls == ["state"]
+        await until(sink.is_asked.is_set)
         await stage.assigned({0})
-        await decided(stage, chunks, range(at - 1, len(chunks)))
+        going_on = asyncio.create_task(decided(stage, chunks, range(at - 1, len(chunks))))
+        await asyncio.sleep(0)  # it comes as far as it can without the store
+        assert topics.calls == ["state"]
+        sink.let_go.set()
+        await going_on
 
     asyncio.run(work())
 
-    assert calls[:3] == ["state", "save", "state"]
+    assert topics.calls[:3] == ["state", "save", "state"]
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
 
 
@@ -148,18 +159,6 @@ def test_an_outage_of_the_store_loses_nothing_and_bounds_what_waits(
 
     assert [sink.rows[start] for start in sorted(sink.rows)] == rows
     assert max(waiting) == 2 < WAITING_MAX
-
-
-class HeldSink(MemorySink):
-    """Answers its first write only once it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.let_go = threading.Event()
-
-    def write_many(self, windows: Sequence[Mapping[str, Columns]]) -> int:
-        assert self.let_go.wait(60)
-        return super().write_many(windows)
 
 
 def test_no_position_is_saved_beyond_a_marker_that_cannot_be_read() -> None:
