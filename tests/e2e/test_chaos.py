@@ -105,7 +105,7 @@ def test_what_git_says_waits_for_the_disk_and_is_no_reason_to_end(tmp_path: Path
         time.sleep(2.0)
         ends = node.ends()
         node.free_disk()
-        wait_until(lambda: node.is_past(ends), timeout_s=30, what="windows going on")
+        wait_until(lambda: node.is_past(ends), timeout_s=90, what="windows going on")
 
         assert service.poll() is None
     assert "control_record_waits" in (tmp_path / "node.log").read_text()

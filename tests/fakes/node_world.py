@@ -88,7 +88,7 @@ def running_node(
             node.stop()
 
 
-def until(is_true: Callable[[], bool], what: str, *, seconds: float = 30.0) -> None:
+def until(is_true: Callable[[], bool], what: str, *, seconds: float = 120.0) -> None:
     """Wait for it; a store that is not there yet is waited for too."""
     end_s = time.monotonic() + seconds
     while True:
@@ -98,4 +98,4 @@ def until(is_true: Callable[[], bool], what: str, *, seconds: float = 30.0) -> N
         except (PermanentError, TransientError):
             pass  # the tables come with the first migration
         assert time.monotonic() < end_s, f"after {seconds:g} s there is still no {what}"
-        time.sleep(0.2)
+        time.sleep(0.05)
