@@ -84,7 +84,7 @@ def test_a_store_that_says_nothing_does_not_hold_up_the_drain(tmp_path: Path) ->
         service = node.popen("service")
         service.terminate()
 
-        assert service.wait(10.0) == 0
+        assert service.wait(30.0) == 0
 
 
 @pytest.mark.timeout(120)

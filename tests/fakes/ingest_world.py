@@ -150,7 +150,7 @@ class StallingLog(MemoryLog):
         self.refusal: TransientError | None = None
 
     def append(self, records: Sequence[LogEntry]) -> list[int]:  # type: ignore[override]
-        self.gate.wait(20)
+        self.gate.wait(60)
         if self.refusal is not None:
             raise self.refusal
         return super().append(records)
@@ -222,7 +222,7 @@ def running(
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert is_up.wait(20)
+    assert is_up.wait(60)
     if failed:
         raise failed[0]
     ports, loop, stop = made[0]
@@ -236,7 +236,7 @@ def running(
     finally:
         if thread.is_alive():
             ask_to_stop()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
     if failed:
         raise failed[0]

@@ -9,7 +9,7 @@ from wire.pb import telemetry_pb2
 
 Upload = telemetry_pb2.UploadRequest
 PROTOBUF = "application/x-protobuf"
-CLIENT = httpx.Client(trust_env=False, verify=False, timeout=20)  # noqa: S501  # loopback
+CLIENT = httpx.Client(trust_env=False, verify=False, timeout=60)  # noqa: S501  # loopback
 
 
 def post(

@@ -23,7 +23,7 @@ def request(server: Running, body: bytes, *more: str, key: str = "", length: int
 
 def connect(server: Running) -> socket.socket:
     url = urlsplit(server.http)
-    return socket.create_connection((url.hostname or "", url.port or 0), timeout=20)
+    return socket.create_connection((url.hostname or "", url.port or 0), timeout=60)
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:

@@ -11,8 +11,8 @@ from typing import IO
 from bench.processes import launched
 from holdfast.config import Settings
 
-_START_S = 60.0
-_STOP_S = 15.0
+_START_S = 120.0
+_STOP_S = 60.0
 
 
 @dataclass(slots=True)

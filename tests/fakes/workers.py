@@ -92,7 +92,7 @@ class Workers:
 
     def close(self) -> None:
         for name in list(self.parts):
-            assert self.stop(name) < 10
+            assert self.stop(name) < 30
         self.log.close()
         self._errors.close()
 

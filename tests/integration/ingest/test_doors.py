@@ -228,7 +228,7 @@ REFUSED: dict[str, tuple[int, dict[str, str], int]] = {
 
 def _by_http_client(server: Running, path: str, body: bytes, headers: dict[str, str]) -> int:
     url = urlsplit(server.http)
-    one = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+    one = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
     one.request("POST", path, body, headers)
     status = one.getresponse().status
     one.close()
@@ -239,7 +239,7 @@ def _by_http_client_chunked(
     server: Running, path: str, body: bytes, headers: dict[str, str]
 ) -> int:
     url = urlsplit(server.http)
-    one = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+    one = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
     pieces = (body[at : at + 65_536] for at in range(0, len(body), 65_536))
     one.request("POST", path, pieces, headers, encode_chunked=True)
     status = one.getresponse().status
@@ -251,7 +251,7 @@ def _by_urllib(server: Running, path: str, body: bytes, headers: dict[str, str])
     asked = urllib.request.Request(server.http + path, body, headers)  # loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
-        opener.open(asked, timeout=20)
+        opener.open(asked, timeout=60)
     with refused.value as response:
         return response.status or 0
 

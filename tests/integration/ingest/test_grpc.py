@@ -49,14 +49,14 @@ def call(
     with grpc.insecure_channel(server.grpc, options=[("grpc.max_send_message_length", -1)]) as c:
         receipt: telemetry_pb2.Receipt = c.unary_unary(
             UPLOAD, response_deserializer=telemetry_pb2.Receipt.FromString
-        )(content, metadata=metadata(server, key), compression=compression, timeout=20)
+        )(content, metadata=metadata(server, key), compression=compression, timeout=60)
     return receipt
 
 
 def stream(server: Running, bodies: list[bytes], **how: object) -> Iterator[telemetry_pb2.Receipt]:
     with grpc.insecure_channel(server.grpc) as c:
         yield from c.stream_stream(STREAM, response_deserializer=telemetry_pb2.Receipt.FromString)(
-            iter(bodies), metadata=metadata(server, None), timeout=20, **how
+            iter(bodies), metadata=metadata(server, None), timeout=60, **how
         )
 
 
@@ -256,7 +256,7 @@ def test_the_key_is_judged_before_a_message_is_read(server: Running, path: str, 
         yield from ()
 
     with grpc.insecure_channel(server.grpc) as channel:
-        calls = channel.stream_stream(path)(nothing(), metadata=metadata(server, key), timeout=20)
+        calls = channel.stream_stream(path)(nothing(), metadata=metadata(server, key), timeout=60)
         try:
             with pytest.raises(grpc.RpcError) as refused:
                 next(calls)
@@ -273,12 +273,12 @@ def test_a_revoked_key_ends_an_open_stream(tmp_path: Path) -> None:
 
         def bodies() -> Iterator[bytes]:
             yield sent[0].SerializeToString()
-            is_revoked.wait(20)
+            is_revoked.wait(60)
             yield sent[1].SerializeToString()
 
         receipts = channel.stream_stream(
             STREAM, response_deserializer=telemetry_pb2.Receipt.FromString
-        )(bodies(), metadata=metadata(server, None), timeout=20)
+        )(bodies(), metadata=metadata(server, None), timeout=60)
         assert next(receipts).accepted_rows == 1
         server.keys.revoke(server.keys.listed()[0].key_id)
         is_revoked.set()
@@ -303,7 +303,7 @@ def test_a_message_that_does_not_come_ends_the_call(tmp_path: Path, path: str) -
         running(tmp_path, MemoryLog(), settings=settings) as server,
         grpc.insecure_channel(server.grpc) as channel,
     ):
-        calls = channel.stream_stream(path)(nothing(), metadata=metadata(server, None), timeout=20)
+        calls = channel.stream_stream(path)(nothing(), metadata=metadata(server, None), timeout=60)
         try:
             with pytest.raises(grpc.RpcError) as refused:
                 next(calls)
@@ -316,7 +316,7 @@ def test_a_message_that_does_not_come_ends_the_call(tmp_path: Path, path: str) -
 def test_metadata_without_end_is_refused(server: Running) -> None:
     with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
         channel.unary_unary(UPLOAD)(
-            b"", metadata=[*metadata(server, None), ("x-a", "a" * 40_000)], timeout=20
+            b"", metadata=[*metadata(server, None), ("x-a", "a" * 40_000)], timeout=60
         )
 
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -328,7 +328,7 @@ def test_connections_without_a_call_do_not_pile_up(tmp_path: Path) -> None:
     with running(tmp_path, MemoryLog(), settings=settings) as server, ExitStack() as opened:
         host, _, port = server.grpc.partition(":")
         silent = [
-            opened.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            opened.enter_context(socket.create_connection((host, int(port)), timeout=60))
             for _ in range(10)
         ]
         for one in silent:

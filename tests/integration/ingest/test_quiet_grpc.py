@@ -20,7 +20,7 @@ _SERVES = textwrap.dedent(
                 for path in ("/holdfast.v1.Telemetry/Upload", "/nowhere/at.all"):
                     call = channel.unary_unary(path)
                     try:
-                        call(b"x" * 2000, timeout=20)
+                        call(b"x" * 2000, timeout=60)
                     except grpc.RpcError:
                         pass
     """

@@ -229,7 +229,7 @@ def test_a_worker_that_is_held_goes_on_when_letters_are_given_up(settings: Kafka
         topics = SummariseKafka(settings, horizon_ms=1)
         limit = LetterLimit(topics, NoMeter(), 2)
         limit.assigned({0})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not limit.is_held(0):
                 limit.check()
                 await asyncio.sleep(0.05)
@@ -317,7 +317,7 @@ async def counted(settings: KafkaSettings, wanted: int, *, letters_max: int) -> 
     topics = SummariseKafka(settings, horizon_ms=1)
     limit = LetterLimit(topics, NoMeter(), letters_max)
     limit.assigned({0})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while limit.waiting(0) != wanted:
             limit.check()
             await asyncio.sleep(0.05)

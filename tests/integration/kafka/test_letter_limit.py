@@ -72,7 +72,7 @@ def said(tmp_path: Path, settings: Settings, log: KafkaLog) -> Iterator[Path]:
         worker = launched(stage, settings, output=output, errors=output)
         yield path
         worker.terminate()
-        assert worker.wait(15) == 0
+        assert worker.wait(60) == 0
 
 
 def windows(kafka: KafkaSettings) -> dict[int, set[int]]:

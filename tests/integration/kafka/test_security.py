@@ -79,7 +79,7 @@ async def heard(settings: Settings, folder: Path) -> list[bytes]:
     stage = Hearing()
     faust = FaustSettings("hearing-0", folder)
     running = make_app("hearing", stage, kafka_settings(settings), faust, NoMeter())
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         await running.run(stage.is_enough, lambda _: None)
     return stage.heard
 
@@ -208,7 +208,7 @@ def test_a_worker_process_gets_its_partition_and_its_log_holds_no_secret(
         assert popen.stdout is not None
         line = popen.stdout.readline()
         popen.terminate()
-        assert popen.wait(20) == 0
+        assert popen.wait(60) == 0
     finally:
         popen.kill()
         rest, _ = popen.communicate()

@@ -80,7 +80,7 @@ def taken(settings: KafkaSettings, offset: int, value: bytes) -> None:
         topics = SummariseKafka(settings, horizon_ms=CLOCKS.horizon_ms)
         stage = Summarising(topics, CLOCKS, NoMeter(), LetterLimit(topics, NoMeter()))
         try:
-            await asyncio.wait_for(stage.take(0, offset, value, lambda: None), 30)
+            await asyncio.wait_for(stage.take(0, offset, value, lambda: None), 120)
         finally:
             await stage.close()
             await topics.close()
@@ -147,7 +147,7 @@ def test_a_worker_whose_topics_would_refuse_records_ends_with_two(
     with said.open("wb") as output:
         worker = launched(["worker", "--stage", "summarise"], own, output=output, errors=output)
         try:
-            assert worker.wait(40) == 2
+            assert worker.wait(120) == 2
         finally:
             worker.kill()
             worker.wait()

@@ -34,7 +34,7 @@ class Door:
         self.said = json.loads(line)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.said['http_port']}{path}", timeout=20)
+        return httpx.get(f"http://127.0.0.1:{self.said['http_port']}{path}", timeout=60)
 
     def step(self) -> int:
         """The rollout's step that phones are told; 0 before the first good state."""
@@ -46,7 +46,7 @@ class Door:
         answer = httpx.post(
             f"http://127.0.0.1:{self.said['http_port']}/v1/telemetry",
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/x-protobuf"},
-            timeout=20,
+            timeout=60,
         )
         return answer.status_code != 401
 
@@ -112,7 +112,7 @@ def test_both_follow_git_sign_with_one_key_and_know_the_same_apps(
         signers = {door.get("/v1/releases/keys").text for door in both}
         for door in both:
             door.popen.terminate()
-        codes = [door.popen.wait(15) for door in both]
+        codes = [door.popen.wait(60) for door in both]
 
     clones = sorted(p.parent.name for p in Folder(settings.dir).gitops.glob("*/repository.git"))
     assert clones == ["watch-ingest-0", "watch-ingest-1"]
@@ -129,7 +129,7 @@ def test_two_of_one_name_on_one_folder_are_refused_and_a_dead_one_holds_nothing(
     with doors(settings, tmp_path, "ingest-0") as (first,):
         second = started(settings, "ingest-0", tmp_path / "second.log")
         with second:
-            assert second.wait(30) == 2
+            assert second.wait(120) == 2
         assert "writer_in_use" in (tmp_path / "second.log").read_text()
         first.popen.kill()
         first.popen.wait()

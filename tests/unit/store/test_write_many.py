@@ -32,7 +32,7 @@ class SlowSink:
             self.under_way += 1
             self.asked.append((table, rows))
             self.most = max(self.most, self.under_way)
-        self.go.wait(5.0)
+        self.go.wait(60)
         with self._lock:
             self.under_way -= 1
             if table in self._failing:
@@ -94,7 +94,7 @@ def test_no_more_inserts_are_under_way_than_the_pace_allows() -> None:
     while sink.under_way < 2:
         pass
     sink.go.set()
-    writing.join(5.0)
+    writing.join(60)
 
     assert sink.most == 2
     assert len(sink.inserted) == 4

@@ -104,7 +104,7 @@ def test_effects_that_cannot_go_on_end_the_worker() -> None:
             stage.check()
 
     with pytest.raises(PermanentError, match="gitops_refused"):
-        asyncio.run(asyncio.wait_for(act(), 5))
+        asyncio.run(asyncio.wait_for(act(), 60))
 
 
 class SlowActor(MemoryActor):
@@ -131,7 +131,7 @@ class SlowActor(MemoryActor):
     def step(self) -> None:
         self._begin("step")
         self.is_stepping = True
-        self.go_on.wait(5)
+        self.go_on.wait(60)
         self.is_stepping = False
         super().step()
 
