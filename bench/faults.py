@@ -52,7 +52,7 @@ _OTHERS: Final[tuple[tuple[Kind, float], ...]] = (
     ("disk_full", 0.1),
 )
 FURTHER: Final[tuple[Kind, ...]] = ("window_ms", "accepted_age", "branch", "clock")
-"""What people change: each comes twice or more, where they are asked for."""
+"""What people change: each comes once or more, where they are asked for."""
 _FURTHER_HOLD_S: Final = 2.0  # longer than the others: Git is looked at twice a second
 _CLOCK_MS: Final = 10_000  # log time stands still for so long once the clock is right again
 
@@ -162,7 +162,7 @@ def schedule(
     """`kills` kill -9 of any part and about a third as many other faults; equal seeds, equal lists.
 
     With ten kills or more every kind of fault comes at least once. `has_further`: what people
-    change comes on top, each once for ten kills and at least twice.
+    change comes on top, each once for ten kills and at least once.
     """
     rng = np.random.default_rng(seed)
     kinds = [kind for kind, _ in _OTHERS if targets.has_disk or kind != "disk_full"]
@@ -172,7 +172,7 @@ def schedule(
     if kills >= _EVERY_KIND_FROM:
         others += [kind for kind in kinds if kind not in others]
     if has_further:
-        others += list(FURTHER) * max(2, kills // _EVERY_KIND_FROM)
+        others += list(FURTHER) * max(1, kills // _EVERY_KIND_FROM)
     kill: Kind = "kill"
     every = [kill] * kills + others
     order = rng.permutation(len(every))

@@ -226,7 +226,7 @@ def roll_back(node: RunningNode) -> None:
             list(channel.stream_stream(STREAM)(iter(labels), metadata=metadata))
         return bool(rollback_commits(node.gitops)) and bool(node.slack.messages)
 
-    until(is_done, "rollback and message", seconds=60)
+    until(is_done, "rollback and message")
 
 
 def segments(log_file: Path) -> Iterator[tuple[str, bytes]]:

@@ -46,7 +46,9 @@ def test_what_people_change_comes_on_top_where_it_is_asked_for() -> None:
 def test_clocks_in_git_a_branch_and_a_clock_that_are_changed_lose_and_double_nothing(
     tmp_path: Path,
 ) -> None:
-    plan = Plan(seed=7, kills=2, seconds_between=(0.1, 0.6), phones=4_000, has_further=True)
+    plan = Plan(seed=11, kills=2, seconds_between=(0.1, 0.6), phones=4_000, has_further=True)
+    faults = plan.schedule()
+    assert {str(fault) for fault in faults} == {*FURTHER, "kill service", "kill store"}
 
     result = run(plan, tmp_path, print)
 
