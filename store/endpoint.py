@@ -41,7 +41,7 @@ from wire.errors import PermanentError
 _LOG: Final = logging.getLogger("holdfast.store")
 _STUCK_S: Final = 1.0
 _BUDGETS: Final = ConnectionBudgets()
-_LOOK_S: Final = 0.25
+_LOOK_S: Final = 1.0
 OVERRUN_EXIT: Final = 75
 """Exit code when a statement outlived its time limit and the grace."""
 
