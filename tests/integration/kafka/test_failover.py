@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -57,11 +57,12 @@ def wait_for_leaders_change(log: KafkaLog) -> None:
     pytest.fail("no leader took over")
 
 
-@pytest.mark.slow
-def test_a_broker_of_three_may_die_and_no_append_is_lost_or_doubled(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three brokers; each test leaves all of them running, and knows that they are."""
     try:
-        with Cluster(tmp_path / "three", 3) as cluster:
-            check(cluster)
+        with Cluster(tmp_path_factory.mktemp("kafka") / "three", 3) as cluster:
+            yield cluster
     except BrokerUnavailableError as error:
         without_broker(error)
 
@@ -81,35 +82,32 @@ async def leaderless(settings: KafkaSettings) -> int:
 
 @pytest.mark.slow
 def test_a_start_while_a_partition_has_no_leader_waits_and_refuses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        with Cluster(tmp_path / "three", 3) as cluster:
-            settings = KafkaSettings(cluster.bootstrap, prefix="start", partitions=3)
+    settings = KafkaSettings(three.bootstrap, prefix="start", partitions=3)
+    asyncio.run(ensure_topics(settings))
+    three.kill(2)
+    until(lambda: asyncio.run(leaderless(settings)) == 1, "the loss is not seen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(topics, "_APPEAR_LOOKS", 3)
+        with pytest.raises(TransientError, match="kafka_away"):
             asyncio.run(ensure_topics(settings))
-            cluster.kill(2)
-            until(lambda: asyncio.run(leaderless(settings)) == 1, "the loss is not seen")
-
-            with monkeypatch.context() as patch:
-                patch.setattr(topics, "_APPEAR_LOOKS", 3)
-                with pytest.raises(TransientError, match="kafka_away"):
-                    asyncio.run(ensure_topics(settings))
-            with pytest.raises(PermanentError, match="topic_partitions_differ"):
-                asyncio.run(ensure_topics(replace(settings, partitions=2)))
-            with ThreadPoolExecutor(1) as thread:
-                starting = thread.submit(asyncio.run, ensure_topics(settings))
-                time.sleep(0.5)
-                assert not starting.done()
-                cluster.restart(2)
-                starting.result()
-            until(lambda: asyncio.run(leaderless(settings)) == 0, "a leader is missing")
-    except BrokerUnavailableError as error:
-        without_broker(error)
+    with pytest.raises(PermanentError, match="topic_partitions_differ"):
+        asyncio.run(ensure_topics(replace(settings, partitions=2)))
+    with ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(asyncio.run, ensure_topics(settings))
+        time.sleep(0.5)
+        assert not starting.done()
+        three.restart(2)
+        starting.result()
+    until(lambda: asyncio.run(leaderless(settings)) == 0, "a leader is missing")
 
 
-def check(cluster: Cluster) -> None:
+@pytest.mark.slow
+def test_a_broker_of_three_may_die_and_no_append_is_lost_or_doubled(three: Cluster) -> None:
     settings = KafkaSettings(
-        cluster.bootstrap, prefix="three", partitions=2, replication=3, min_insync=2
+        three.bootstrap, prefix="three", partitions=2, replication=3, min_insync=2
     )
     asyncio.run(ensure_topics(settings))
     log = KafkaLog(settings, client_id="three")
@@ -120,9 +118,9 @@ def check(cluster: Cluster) -> None:
     try:
         assert enough.wait(60)
         for at in (0, 1):  # one after the other: each partition's leader dies at least once
-            cluster.kill(at)
+            three.kill(at)
             wait_for_leaders_change(log)
-            cluster.restart(at)
+            three.restart(at)
     finally:
         stop.set()
         thread.join()
