@@ -23,7 +23,7 @@ from streams.log.sqlite import SqliteLog
 from streams.state import StateStore
 from tests.fakes.node_world import until
 from tests.fakes.segments import START_MS, WINDOW_MS, appends
-from tests.fakes.workers import TABLES, Said, Workers, rows_of, worker_settings
+from tests.fakes.workers import TABLES, Said, Workers, rows_of, table_rows, worker_settings
 from tests.integration.store_fixtures import StoreEndpoint, start_store
 
 pytestmark = pytest.mark.slow
@@ -108,7 +108,8 @@ def run_until_equal(workers: Workers, store: StoreEndpoint, expected: Expected) 
     client = store.writer()
     quality = expected.rows["ingest_window"]
     until(
-        lambda: rows_of(client)["ingest_window"] == quality, "not the windows of the other runner"
+        lambda: table_rows(client, "ingest_window") == quality,
+        "not the windows of the other runner",
     )
 
     assert rows_of(client) == expected.rows

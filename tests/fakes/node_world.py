@@ -89,13 +89,18 @@ def running_node(
 
 
 def until(is_true: Callable[[], bool], what: str, *, seconds: float = 120.0) -> None:
-    """Wait for it; a store that is not there yet is waited for too."""
+    """Wait for it; a store that is not there yet is waited for too.
+
+    Looks again soon, but never spends more than a third of the time with looking.
+    """
     end_s = time.monotonic() + seconds
     while True:
+        looked_s = time.monotonic()
         try:
             if is_true():
                 return
         except (PermanentError, TransientError):
             pass  # the tables come with the first migration
-        assert time.monotonic() < end_s, f"after {seconds:g} s there is still no {what}"
-        time.sleep(0.05)
+        now_s = time.monotonic()
+        assert now_s < end_s, f"after {seconds:g} s there is still no {what}"
+        time.sleep(max(0.05, 2 * (now_s - looked_s)))
