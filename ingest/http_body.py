@@ -24,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 _LARGE_BYTES: Final = 64 * 1024
 """A body of less comes whole and is unfolded at once."""
 _BEARER: Final = b"bearer "
+_AUTHORIZATION: Final = b"\r\nauthorization:"
 SLOT: Final = "holdfast.slot"
 """In a request's scope: where the quota counts its connection's address prefix."""
 KEYED: Final = "holdfast.keyed"
@@ -229,6 +230,28 @@ class RequestReader:
         """Whether a whole body is small enough to be unfolded at once."""
         is_folded = headers.encoding not in ("", "identity")
         return len(body) < (SMALL_FOLDED_BYTES if is_folded else _LARGE_BYTES)
+
+    def app_shown(self, data: bytes) -> str | None:
+        """The app whose valid key is in the head that begins `data`, by a glance.
+
+        It decides who comes first and nothing else: whoever serves the request judges it.
+        """
+        at = data.lower().find(_AUTHORIZATION, 0, data.find(b"\r\n\r\n") + 2 or len(data))
+        if at < 0:
+            return None
+        scheme, _, token = (
+            data[at + len(_AUTHORIZATION) :].partition(b"\r")[0].strip().partition(b" ")
+        )
+        try:
+            return (
+                self._keys.app_of(token.decode("latin-1")) if scheme.lower() == b"bearer" else None
+            )
+        except PermanentError:
+            return None
+
+    def may_send(self, app_id: str | None, slot: int) -> bool:
+        """Whether a key was shown, and its quota is not used up."""
+        return app_id is not None and not self._quotas.is_used_up(app_id, slot)
 
     def slot_of(self, address: str) -> int:
         """Where the quota counts this address's prefix."""

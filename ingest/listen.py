@@ -7,7 +7,7 @@ from typing import Final
 
 from wire.errors import PermanentError
 
-_BACKLOG: Final = 2048
+_BACKLOG: Final = 8192  # or what the kernel allows
 _EVERYWHERE: Final = ("", "*", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
 
 

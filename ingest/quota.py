@@ -91,6 +91,14 @@ class AppQuota:
         self.wire_bytes -= wire_bytes
         return 0.0
 
+    def is_used_up(self, slot: int, now_s: float) -> bool:
+        """Whether one more upload of this prefix would be refused. Takes nothing."""
+        share = self._shares.get(slot)
+        if share is None:
+            return self.uploads < 1
+        self._refill(share, now_s)
+        return share.uploads <= 0 or share.wire_bytes <= 0 or self.uploads < 1
+
     def _missing_s(self, share: _Share, uploads: int, wire_bytes: int) -> float:
         limits, fair = self.limits, len(self._shares)
         return max(
@@ -165,6 +173,11 @@ class Quotas:
                 "this app, or this network's share of it, has sent too much",
                 retry_after_s=min(RETRY_AFTER_MAX_S, math.ceil(wait_s)),
             )
+
+    def is_used_up(self, app_id: str, slot: int) -> bool:
+        """Whether the app's next upload from there would be refused. Takes nothing."""
+        quota = self._of.get(app_id)
+        return quota is not None and quota.is_used_up(slot, self._now_s())
 
     def slot_of(self, address: str) -> int:
         """Where this address's prefix is counted: asked once a connection, kept without it."""

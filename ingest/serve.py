@@ -15,6 +15,7 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ingest.acceptor import Acceptor, Door
 from ingest.attest import Everybody
 from ingest.connections import ConnectionLimits, Connections
 from ingest.grant_issue import GrantIssuer
@@ -30,6 +31,7 @@ from ingest.quota import QuotaLimits, Quotas
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.shortcut import UploadProtocol
+from ingest.turns import Turns
 
 _log = logging.getLogger("holdfast.ingest")
 _BEAT_S: Final = 0.25
@@ -97,8 +99,11 @@ async def serve(
     connections = Connections(settings.connections, now_s)
     issuer = _issuer(receiver, settings, now_s)
     app = HttpIngest(receiver, reader, releases, issuer)
-    protocol = partial(UploadProtocol, receiver=receiver, reader=reader, connections=connections)
-    http = _EmbeddedServer(_uvicorn_config(app, protocol, settings))
+    turns = Turns()
+    protocol = partial(
+        UploadProtocol, receiver=receiver, reader=reader, connections=connections, turns=turns
+    )
+    http = _EmbeddedServer(_uvicorn_config(app, settings))
     health = _health(IngestCollector(receiver, connections, quotas, issuer.quota), receiver, app)
     with contextlib.ExitStack() as opened:
         health_port = _open_health(health, settings, opened)
@@ -116,11 +121,15 @@ async def serve(
             asyncio.create_task(_beat(health.pulse), name="ingest-pulse"),
         ]
         committing = asyncio.create_task(receiver.run(), name="ingest-commit")
-        serving = asyncio.create_task(http.serve(sockets=open_http), name="ingest-http")
+        serving = asyncio.create_task(http.serve(sockets=[]), name="ingest-http")
+        door = _http_door(http, protocol, reader)
+        acceptors = [Acceptor(listener, door, connections, turns) for listener in open_http]
         try:
             while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
                 await asyncio.sleep(0.01)
             if not serving.done():
+                for acceptor in acceptors:
+                    acceptor.start()
                 _spare_the_collector()
                 ready(ports)
             await _first_of(stop, committing, serving)
@@ -128,12 +137,49 @@ async def serve(
             receiver.announce_drain()
             if stop.is_set():
                 await asyncio.sleep(settings.unready_s)
+            for acceptor in acceptors:
+                acceptor.close()
             http.should_exit = True
             farewells = (grpc_server.stop(settings.drain_s), serving)
             await asyncio.gather(*farewells, return_exceptions=True)
             for chore in chores:
                 chore.cancel()
             await _drain(receiver, committing, http, settings.drain_s)
+
+
+def _http_door(
+    http: _EmbeddedServer, protocol: Callable[..., UploadProtocol], reader: RequestReader
+) -> Door:
+    loop, making = asyncio.get_running_loop(), set[asyncio.Task[object]]()
+
+    def shows_key(data: bytes, address: str) -> bool:
+        app_id = reader.app_shown(data)
+        return app_id is not None and reader.may_send(app_id, reader.slot_of(address))
+
+    def served(opened: socket.socket, is_known: bool) -> None:  # a callback
+        made = partial(
+            protocol,
+            is_known=is_known,
+            config=http.config,
+            server_state=http.server_state,
+            app_state={},
+        )
+        task = asyncio.create_task(_adopt(loop, made, opened))
+        making.add(task)
+        task.add_done_callback(making.discard)
+
+    return Door(shows_key, served)
+
+
+async def _adopt(
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], asyncio.Protocol],
+    opened: socket.socket,
+) -> None:
+    try:
+        await loop.connect_accepted_socket(protocol, opened)
+    except OSError:
+        opened.close()  # it hung up meanwhile
 
 
 async def _drain(
@@ -221,12 +267,10 @@ async def _tick(receiver: Receiver, tick_s: float) -> None:
         receiver.tick()
 
 
-def _uvicorn_config(
-    app: HttpIngest, protocol: partial[UploadProtocol], settings: ServeSettings
-) -> uvicorn.Config:
+def _uvicorn_config(app: HttpIngest, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=protocol,  # type: ignore[arg-type]  # a class with its parts bound
+        http=UploadProtocol,
         ws="none",
         lifespan="off",
         access_log=False,  # it would write addresses down

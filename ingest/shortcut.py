@@ -15,6 +15,7 @@ from ingest.http_answer import problem_bytes, receipt_bytes
 from ingest.http_body import KEYED, MEANT, SLOT, Headers, RequestReader, Scope
 from ingest.receipt import Outcome, Receipt, UploadRefused
 from ingest.receive import Receiver
+from ingest.turns import Turns
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError
 
@@ -52,8 +53,21 @@ def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
 class UploadProtocol(BudgetedProtocol):
     """Give it to uvicorn as ``http=``, with its parts bound."""
 
-    def __init__(self, *, receiver: Receiver, reader: RequestReader, **others: Any) -> None:  # noqa: ANN401  # passed on
+    def __init__(
+        self,
+        *,
+        receiver: Receiver,
+        reader: RequestReader,
+        turns: Turns,
+        is_known: bool,
+        **others: Any,  # noqa: ANN401  # passed on
+    ) -> None:
         super().__init__(admission=receiver.admission, **others)
+        self._turns = turns
+        self._is_swift = is_known  # what comes is read at once
+        self._has_turn = not is_known  # whoever accepted it waited for one
+        self._waits = False
+        self._unread = bytearray()
         self._receiver = receiver
         self._reader = reader
         self._is_answering = False
@@ -80,7 +94,72 @@ class UploadProtocol(BudgetedProtocol):
         if self._is_last_keyless():
             self.cycle.keep_alive = False
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._waits = False
+        self._take_unread()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn says None: close
+        if self._waits:
+            self._is_eof = True
+            return True
+        return super().eof_received()
+
     def data_received(self, data: bytes) -> None:
+        """Read it, if a valid key was shown; whoever showed none waits for a turn."""
+        if self._lingers or self._is_last:
+            super().data_received(data)  # it is thrown away
+            self._wait(b"")
+        elif not self._waits and (self._has_turn or self._comes_first(data)):
+            self._has_turn = False
+            self._read(data)
+        else:
+            self._wait(data)
+
+    def _comes_first(self, data: bytes) -> bool:
+        if not self._is_swift:
+            if self._is_between:
+                app_id = self._reader.app_shown(data)
+                self._is_swift = self._reader.may_send(app_id, self._slot)
+            else:
+                self._is_swift = KEYED in self._asked
+        return self._is_swift
+
+    def _wait(self, data: bytes) -> None:
+        if not self._turns.hold(len(data)):
+            self.transport.abort()
+            return
+        self._unread += data
+        if not self._waits and not self.transport.is_closing():
+            self._waits = True
+            self.transport.pause_reading()
+            self._turns.wait(self._take_turn)
+
+    def _take_turn(self) -> None:
+        if not self._waits:
+            return  # it is gone
+        self._waits = False
+        data = self._take_unread()
+        if data:
+            self._read(data)
+        if self.transport.is_closing():
+            return
+        if self._is_eof and not self.is_owed():
+            self.transport.close()
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _take_unread(self) -> bytes:
+        unread = bytes(self._unread)
+        self._unread.clear()
+        self._turns.hold(-len(unread))
+        return unread
+
+    def on_response_complete(self) -> None:
+        self._is_swift = False  # the next request is looked at anew
+        super().on_response_complete()
+
+    def _read(self, data: bytes) -> None:
         """Take the short way if nothing else is under way on this connection."""
         if self._is_idle():
             plain = plain_request(data)
@@ -112,14 +191,16 @@ class UploadProtocol(BudgetedProtocol):
             return False
         try:
             sent = self._reader.whole(headers, body, self._slot)
-            self._showed_key = True
+            self._showed_key = self._is_swift = True
             self._encoding = sent.encoding
             self._receiver.offer(sent, self._answer)
         except PermanentError as error:
+            self._is_swift = False
             self._receiver.count_refused(error.code)
             self._closes = self._closes or self._is_last_keyless()
             self._write(problem_bytes(error, closes=self._closes))
         except TransientError as error:
+            self._is_swift = False
             self._write(problem_bytes(error))
         else:
             self._is_answering = True

@@ -1,0 +1,80 @@
+"""Whoever has shown no key waits for a turn: strangers have a share of the loop's time, no more.
+
+An event loop serves what comes first, so a thousand strangers who ask for little each would stand
+before every phone. Their bytes wait here instead. What a turn costs is read off the thread's CPU
+clock over the loop's next turns too, because a request goes on there as a task of its own; phones'
+work in between counts as well, so strangers have less when phones need more.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+SHARE: Final = 0.2
+"""Of the loop's thread. On an idle node nobody waits before that is used."""
+_BURST_S: Final = 0.05
+_AT_ONCE_S: Final = 0.001  # then phones come in between
+_HELD_BYTES_MAX: Final = 16 * 1024 * 1024
+_LOOP_TURNS: Final = 3  # that an ordinary request takes after its bytes were read
+_WAIT_S_MIN: Final = 0.002
+
+
+class Turns:
+    """One queue for all doors of a loop. Its callers bound it: each connection waits once."""
+
+    def __init__(
+        self,
+        cpu_s: Callable[[], float] = time.thread_time,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cpu_s = cpu_s
+        self._now_s = now_s
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_serving = False
+        self._held_bytes = 0
+        self._left_s = _BURST_S
+        self._at_s = now_s()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait(self, work: Callable[[], None]) -> None:
+        """Call `work` in its turn: at once if nobody waits and there is time left."""
+        self._waiting.append(work)
+        if not self._is_serving:
+            self._is_serving = True
+            self._serve()
+
+    def hold(self, size: int) -> bool:
+        """Whether so many bytes more may wait with their senders; negative gives back."""
+        if size > 0 and self._held_bytes + size > _HELD_BYTES_MAX:
+            return False
+        self._held_bytes += size
+        return True
+
+    def _serve(self) -> None:
+        now_s = self._now_s()
+        self._left_s = min(_BURST_S, self._left_s + (now_s - self._at_s) * SHARE)
+        self._at_s = now_s
+        loop = asyncio.get_running_loop()
+        if self._left_s <= 0:
+            loop.call_later(max(_WAIT_S_MIN, -self._left_s / SHARE), self._serve)
+            return
+        began_s = self._cpu_s()
+        while self._waiting and self._cpu_s() - began_s < _AT_ONCE_S:
+            try:
+                self._waiting.popleft()()
+            except Exception as error:  # noqa: BLE001  # others wait behind it
+                loop.call_exception_handler({"message": "a turn failed", "exception": error})
+        loop.call_soon(self._settle, began_s, _LOOP_TURNS)
+
+    def _settle(self, began_s: float, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self._settle, began_s, turns - 1)
+            return
+        self._left_s -= self._cpu_s() - began_s
+        self._is_serving = bool(self._waiting)
+        if self._is_serving:
+            self._serve()
