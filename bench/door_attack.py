@@ -60,8 +60,9 @@ async def _play(shape: Shape, port: int, until_s: float, played: Played) -> None
             if shape.pause_s:
                 await asyncio.sleep(min(shape.pause_s, max(0.0, until_s - time.monotonic())))
         if shape.end is End.RESET:
-            opened: socket.socket = writer.get_extra_info("socket")
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            opened: socket.socket | None = writer.get_extra_info("socket")
+            if opened is not None:  # the node had not ended it first
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         elif shape.end is End.HALF:
             writer.write_eof()
         if reading is not None and shape.end in (End.READ, End.HALF):

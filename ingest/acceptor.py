@@ -15,7 +15,7 @@ from typing import Final
 from ingest.connections import NEVER, Connections, Rank
 from ingest.turns import Turns
 
-_AT_ONCE: Final = 64  # newcomers; then others come in between
+_AT_ONCE: Final = 8  # newcomers; then others come in between
 _PEEKED_BYTES: Final = 4096
 _REST_S: Final = 0.1  # while the machine has no descriptor for another connection
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

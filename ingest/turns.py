@@ -15,7 +15,7 @@ from typing import Final
 SHARE: Final = 0.2
 """Of the loop's thread. On an idle node nobody waits before that is used."""
 _BURST_S: Final = 0.05
-_AT_ONCE_S: Final = 0.001  # then phones come in between
+_AT_ONCE_S: Final = 0.0003  # then phones come in between
 _HELD_BYTES_MAX: Final = 16 * 1024 * 1024
 _LOOP_TURNS: Final = 3  # that an ordinary request takes after its bytes were read
 _WAIT_S_MIN: Final = 0.002
