@@ -21,7 +21,8 @@ from ingest.connections import ConnectionLimits, Connections
 from ingest.grant_issue import GrantIssuer
 from ingest.grant_quota import GrantLimits, GrantQuota
 from ingest.grpc import GrpcLimits, start_grpc
-from ingest.health import Health, HealthServer, Pulse
+from ingest.health import Health, Pulse
+from ingest.health_server import HealthServer
 from ingest.http import HttpIngest
 from ingest.http_body import RequestLimits, RequestReader
 from ingest.listen import listeners
