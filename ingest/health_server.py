@@ -157,7 +157,7 @@ def _answer(head: bytes, health: Health) -> bytes | None:
         return _whole(405, "text/plain", b"only GET\n", b"allow: GET, HEAD\r\n")
     try:
         status, kind, body = health.answer(path.decode("latin-1").partition("?")[0])
-    except Exception:  # the next question may have an answer
+    except Exception:  # noqa: BLE001  # the next question may have an answer
         _log.exception("health_not_told")
         status, kind, body = 500, "text/plain", b"this cannot be told now; the log says why\n"
     whole = _whole(status, kind, body)

@@ -148,6 +148,8 @@ class HttpApp:
                 "statement_answered role=%s status=%d bytes=%d ms=%.1f",
                 role, reply.status, len(reply.body), (time.perf_counter() - began) * 1e3,
             )  # fmt: skip
+        if role is None:  # no password, no second question on this connection
+            reply.headers["Connection"] = "close"
         await _send(send, reply, query_id)
 
     def _role(self, user: str, password: str) -> Role:

@@ -16,6 +16,8 @@ from wire.errors import PermanentError
 _STOP_S: Final = 10.0
 _ENVIRONMENT: Final = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME"})
 """What finds the interpreter and its libraries; everything else may be a secret."""
+_NICE: Final = 5
+"""Receipts come before tables and questions when a machine is short of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def start(
         stderr=errors,
         cwd=Path(__file__).resolve().parents[1],
     )
+    os.setpriority(os.PRIO_PROCESS, popen.pid, _NICE)  # before it has threads: they inherit it
     line = _first_line(popen, timeout_s)
     try:
         return StoreProcess(popen, int(json.loads(line)["port"]))
