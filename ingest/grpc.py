@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
-from urllib.parse import unquote
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -25,12 +24,14 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, decompress
-from ingest.listen import grpc_addresses, unusable
+from ingest.connections import ConnectionLimits, Connections
+from ingest.grpc_relay import Relay
 from ingest.ports import Keys
 from ingest.quota import Quotas
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
 from ingest.status import retry_after_s, status_of
+from ingest.turns import Turns
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError, as_value
 
@@ -38,7 +39,6 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _SERVICE: Final = "holdfast.v1.Telemetry"
 _IDENTITY_AND_GZIP: Final = 0b101  # bit per algorithm: none, deflate, gzip
 _STREAM_AHEAD: Final = 64
-_SETTING: Final = "HOLDFAST_GRPC_PORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class GrpcLimits:
     metadata_bytes_max: int = 8 * 1024
     handshake_s: float = 10.0
     message_s: float = 15.0  # for one message to come whole
-    idle_s: float = 60.0  # of a connection without calls, and between a stream's messages
+    idle_s: float = 60.0  # of a connection without calls or key, and between a stream's messages
     age_s: float = 900.0
     age_grace_s: float = 30.0
     reading_max: int = 32
@@ -63,25 +63,38 @@ class GrpcLimits:
 
 
 async def start_grpc(
-    receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, *, host: str, port: int
-) -> tuple[grpc.aio.Server, int]:
-    """A started server and its port. Raises PermanentError ``address_unusable``."""
-    service = _Service(receiver, keys, quotas, limits)
+    receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, turns: Turns
+) -> tuple[grpc.aio.Server, Relay]:
+    """A started server on a port of loopback, and the way to it for connections from outside."""
     server = grpc.aio.server(options=_options(limits))
+    loop = asyncio.get_running_loop()
+    relay = Relay(
+        server.add_insecure_port("127.0.0.1:0"),
+        Connections(_connection_limits(limits), loop.time),
+        turns,
+        quotas.slot_of,
+        limits.idle_s,
+    )
+    service = _Service(receiver, keys, quotas, limits, relay)
     server.add_generic_rpc_handlers((service.handlers(),))
-    for address in grpc_addresses(host, port):
-        try:
-            # the second address of a name takes the port that the first one got
-            port = server.add_insecure_port(address.rpartition(":")[0] + f":{port}")
-        except RuntimeError as error:
-            raise unusable(host, port, "in use, or no address of ours", _SETTING) from error
     await server.start()
-    return server, port
+    return server, relay
+
+
+def _connection_limits(limits: GrpcLimits) -> ConnectionLimits:
+    return ConnectionLimits(
+        connections_max=limits.connections_max,
+        per_address_max=(limits.connections_max + 1) // 2,
+        head_s=limits.handshake_s,
+    )
 
 
 class _Service:
-    def __init__(self, receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits) -> None:
+    def __init__(
+        self, receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, relay: Relay
+    ) -> None:
         self._receiver = receiver
+        self._relay = relay
         self._keys = keys
         self._quotas = quotas
         self._limits = limits
@@ -115,8 +128,7 @@ class _Service:
     async def _received(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> Outcome:
-        app_id = self._app_of(context)
-        slot = self._quotas.slot_of(address_of(context.peer()))
+        app_id, slot = self._app_of(context), self._slot_of(context)
         self._quotas.spend(app_id, slot, 0)  # used up: the message is not read
         message = await self._message(messages, app_id)
         self._quotas.spend(app_id, slot, len(message), uploads=0)
@@ -173,8 +185,8 @@ class _Service:
         What ends the stream is raised after the answers that are owed. The key is looked at again
         for each message: a revoked one ends the stream.
         """
-        slot = self._quotas.slot_of(address_of(context.peer()))
         try:
+            slot = self._slot_of(context)
             async with _closing(messages) as received:
                 while True:
                     async with asyncio.timeout(self._limits.idle_s):
@@ -223,15 +235,20 @@ class _Service:
                 scheme, _, rest = str(value).partition(" ")
                 token = rest.strip() if scheme.lower() == "bearer" else ""
         try:
-            return self._keys.app_of(token)
+            app_id = self._keys.app_of(token)
         except PermanentError as error:
             self._receiver.count_refused(error.code)
             raise
+        if (client := self._relay.client_of(context.peer())) is not None:
+            client.showed_key()
+        return app_id
 
-
-def address_of(peer: str) -> str:
-    """The address in gRPC's name of a peer: ``ipv4:192.0.2.1:5``, ``ipv6:%5B::1%5D:5``."""
-    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
+    def _slot_of(self, context: grpc.aio.ServicerContext) -> int:
+        """Where the quota counts the caller. Whoever came past the relay is not served."""
+        client = self._relay.client_of(context.peer())
+        if client is None:
+            raise self._receiver.admission.come_back("overloaded", "the connection is gone")
+        return client.slot
 
 
 def _closing(messages: AsyncIterator[bytes]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -285,7 +302,7 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", limits.streams_max),
         ("grpc.max_metadata_size", limits.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", 2 * limits.metadata_bytes_max),
-        ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        ("grpc.max_allowed_incoming_connections", 2 * limits.connections_max),
         ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.idle_s * 1000)),
         ("grpc.max_connection_age_ms", int(limits.age_s * 1000)),

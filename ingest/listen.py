@@ -36,11 +36,6 @@ def listeners(host: str, port: int, *, setting: str) -> list[socket.socket]:
     return made
 
 
-def grpc_addresses(host: str, port: int) -> list[str]:
-    """The same addresses, in the form that gRPC binds."""
-    return [joined(address, port) for _, address in _addresses(host)]
-
-
 def joined(host: str, port: int) -> str:
     """``host:port``, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -111,20 +111,26 @@ async def serve(
         open_http = listeners(settings.host, settings.http_port, setting="HOLDFAST_HTTP_PORT")
         for listener in open_http:
             opened.enter_context(listener)
-        grpc_server, grpc_port = await start_grpc(
-            receiver, keys, quotas, settings.grpc, host=settings.host, port=settings.grpc_port
-        )
-        ports = Ports(_port(open_http), grpc_port, health_port)
+        open_grpc = listeners(settings.host, settings.grpc_port, setting="HOLDFAST_GRPC_PORT")
+        for listener in open_grpc:
+            opened.enter_context(listener)
+        grpc_server, relay = await start_grpc(receiver, keys, quotas, settings.grpc, Turns())
+        ports = Ports(_port(open_http), _port(open_grpc), health_port)
         chores = [
             asyncio.create_task(reader.keep_deadlines(), name="ingest-deadlines"),
             asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick"),
             asyncio.create_task(_look_after(connections), name="ingest-connections"),
+            asyncio.create_task(_look_after(relay.connections), name="ingest-grpc-connections"),
             asyncio.create_task(_beat(health.pulse), name="ingest-pulse"),
         ]
         committing = asyncio.create_task(receiver.run(), name="ingest-commit")
         serving = asyncio.create_task(http.serve(sockets=[]), name="ingest-http")
         door = _http_door(http, protocol, reader)
         acceptors = [Acceptor(listener, door, connections, turns) for listener in open_http]
+        behind = Door(lambda _data, _address: False, relay.serve)  # HTTP/2 folds keys: it is opaque
+        acceptors += [
+            Acceptor(listener, behind, relay.connections, relay.turns) for listener in open_grpc
+        ]
         try:
             while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
                 await asyncio.sleep(0.01)
@@ -143,6 +149,7 @@ async def serve(
             http.should_exit = True
             farewells = (grpc_server.stop(settings.drain_s), serving)
             await asyncio.gather(*farewells, return_exceptions=True)
+            await relay.close()
             for chore in chores:
                 chore.cancel()
             await _drain(receiver, committing, http, settings.drain_s)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ingest.listen import grpc_addresses, listeners, local, prefix_of
+from ingest.listen import listeners, local, prefix_of
 from ingest.serve import ServeSettings
 from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import APP, Running, running
@@ -110,7 +110,6 @@ def test_neighbours_are_an_address_or_a_64() -> None:
     assert prefix_of("::ffff:192.0.2.7") == "192.0.2.7"
     assert prefix_of("fe80::1%eth0") == prefix_of("fe80::2%eth0")
     assert local("::") == "127.0.0.1"
-    assert grpc_addresses("::1", 5) == ["[::1]:5"]
 
 
 def test_idle_connections_do_not_silence_health(server: Running) -> None:
