@@ -5,7 +5,6 @@ the port listens on loopback unless it is told otherwise. Whoever holds a connec
 having asked goes first; an answer that is not read is given up.
 """
 
-import contextlib
 import logging
 import re
 import selectors
@@ -121,11 +120,12 @@ class _Asking:
 
     def go_on(self, health: Health) -> int | None:
         """What to wait for; None: it is over."""
-        with contextlib.suppress(BlockingIOError):
-            try:
-                return self._step(health)
-            except ConnectionError:
-                return None
+        try:
+            return self._step(health)
+        except BlockingIOError:
+            pass
+        except OSError:  # it hung up
+            return None
         return selectors.EVENT_WRITE if self._answer else selectors.EVENT_READ
 
     def _step(self, health: Health) -> int | None:
