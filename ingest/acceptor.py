@@ -22,6 +22,14 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """The connections of one door, and the turns of those that showed no key."""
+
+    connections: Connections
+    turns: Turns
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """`shows_key` judges first bytes and an address; `serve` takes a socket, and what it showed."""
 
@@ -32,14 +40,12 @@ class Door:
 class Acceptor:
     """Of one listening socket, from `start` to `close`."""
 
-    def __init__(
-        self, listener: socket.socket, door: Door, connections: Connections, turns: Turns
-    ) -> None:
+    def __init__(self, listener: socket.socket, door: Door, crowd: Crowd) -> None:
         listener.setblocking(False)
         self._listener = listener
         self.door = door
-        self.connections = connections
-        self.turns = turns
+        self.connections = crowd.connections
+        self.turns = crowd.turns
         self.loop = asyncio.get_running_loop()
         self._waiting: set[_Newcomer] = set()
         self._rest: asyncio.TimerHandle | None = None

@@ -24,14 +24,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, decompress
-from ingest.connections import ConnectionLimits, Connections
+from ingest.connections import ConnectionLimits
 from ingest.grpc_relay import Relay
 from ingest.ports import Keys
 from ingest.quota import Quotas
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
 from ingest.status import retry_after_s, status_of
-from ingest.turns import Turns
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError, as_value
 
@@ -63,25 +62,19 @@ class GrpcLimits:
 
 
 async def start_grpc(
-    receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, turns: Turns
-) -> tuple[grpc.aio.Server, Relay]:
-    """A started server on a port of loopback, and the way to it for connections from outside."""
+    receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, relay: Relay
+) -> grpc.aio.Server:
+    """A started server on a port of loopback, to which `relay` leads from now on."""
     server = grpc.aio.server(options=_options(limits))
-    loop = asyncio.get_running_loop()
-    relay = Relay(
-        server.add_insecure_port("127.0.0.1:0"),
-        Connections(_connection_limits(limits), loop.time),
-        turns,
-        quotas.slot_of,
-        limits.idle_s,
-    )
     service = _Service(receiver, keys, quotas, limits, relay)
     server.add_generic_rpc_handlers((service.handlers(),))
+    relay.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    return server, relay
+    return server
 
 
-def _connection_limits(limits: GrpcLimits) -> ConnectionLimits:
+def connection_limits(limits: GrpcLimits) -> ConnectionLimits:
+    """What the door in front of it allows."""
     return ConnectionLimits(
         connections_max=limits.connections_max,
         per_address_max=(limits.connections_max + 1) // 2,

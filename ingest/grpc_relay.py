@@ -8,12 +8,12 @@ bytes wait for turns, and it has so many bytes in all. Nothing of HTTP/2 is read
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from ingest.connections import NEVER, Connections, Rank
-from ingest.turns import Turns
+from ingest.acceptor import Crowd, Door
+from ingest.connections import NEVER, Rank
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _STRANGER_BYTES_MAX: Final = 128 * 1024
@@ -29,14 +29,17 @@ class Relay:
     `slot_of` says where the quota counts an address; `stranger_s` is the time to show a key in.
     """
 
-    port: int
-    connections: Connections
-    turns: Turns
+    crowd: Crowd
     slot_of: Callable[[str], int]
     stranger_s: float
+    port: int = 0
     clients: set["Client"] = field(default_factory=set)
     _by_port: dict[int, "Client"] = field(default_factory=dict)
     _tasks: set[asyncio.Task[object]] = field(default_factory=set)
+
+    def door(self) -> Door:
+        """For its acceptors. HTTP/2 folds headers, so that no key is to be seen from outside."""
+        return Door(lambda _data, _address: False, self.serve)
 
     def serve(self, opened: socket.socket, _is_known: bool) -> None:  # a door's way
         """Take a connection that has had its turn."""
@@ -47,8 +50,9 @@ class Relay:
         """Who is behind gRPC's name of a peer, ``ipv4:127.0.0.1:5``; None: gone, or not of ours."""
         return self._by_port.get(int(peer.rpartition(":")[2] or 0))
 
-    async def close(self) -> None:
-        """End what is left."""
+    async def close(self, farewell: Awaitable[None]) -> None:
+        """Wait for grpcio's farewell, and end what is left."""
+        await farewell
         while self.clients or self._tasks or self._by_port:
             for client in self.clients:
                 client.evict()
@@ -102,7 +106,7 @@ class Client(asyncio.Protocol):
         if not self._is_known:
             self._is_known = True
             self.deadline_s = NEVER
-            self._relay.connections.rank(self, Rank.KNOWN)
+            self._relay.crowd.connections.rank(self, Rank.KNOWN)
             self._go_on()
 
     def expire(self) -> None:
@@ -118,14 +122,14 @@ class Client(asyncio.Protocol):
         self._relay.clients.add(self)
         address = str((transport.get_extra_info("peername") or ("",))[0])
         self.slot = self._relay.slot_of(address)
-        self._relay.connections.enter(self, address)
+        self._relay.crowd.connections.enter(self, address)
         self.deadline_s = self.ranked_s + self._relay.stranger_s
 
     def data_received(self, data: bytes) -> None:
         if self._is_known and self._server is not None and not self._unread:
             self._server.write(data)
             return
-        if not self._relay.turns.hold(len(data)):
+        if not self._relay.crowd.turns.hold(len(data)):
             self.transport.abort()
             return
         self._unread += data
@@ -137,16 +141,16 @@ class Client(asyncio.Protocol):
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._relay.connections.leave(self)
+        self._relay.crowd.connections.leave(self)
         self._relay.clients.discard(self)
-        self._relay.turns.hold(-len(self._unread))
+        self._relay.crowd.turns.hold(-len(self._unread))
         self._unread.clear()
         if self._server is not None:
             self._server.transport.abort()
 
     def pause_writing(self) -> None:
         """It does not read its answers: nor are they read, and not for long."""
-        connections = self._relay.connections
+        connections = self._relay.crowd.connections
         self.stalled_at_s = connections.now_s() + connections.limits.stalled_s
         if self._server is not None:
             self._server.pause(True)
@@ -172,7 +176,7 @@ class Client(asyncio.Protocol):
     def _wait(self) -> None:
         self._waits = True
         self.transport.pause_reading()
-        self._relay.turns.wait(self._take_turn)
+        self._relay.crowd.turns.wait(self._take_turn)
 
     def _take_turn(self) -> None:
         self._waits, self._has_turn = False, True
@@ -186,7 +190,7 @@ class Client(asyncio.Protocol):
             size = len(self._unread) if self._is_known else _PIECE_BYTES
             piece = bytes(self._unread[:size])
             del self._unread[:size]
-            self._relay.turns.hold(-len(piece))
+            self._relay.crowd.turns.hold(-len(piece))
             self._passed_bytes += len(piece)
             self._has_turn = False
             self._server.write(piece)

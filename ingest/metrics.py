@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingest.connections import Connections
+from ingest.acceptor import Crowd
 from ingest.grant_quota import GrantQuota
 from ingest.quota import Quotas
 from ingest.receive import Receiver
@@ -15,12 +15,12 @@ class IngestCollector(Collector):
     """Nothing is counted twice on the upload path: these are the tallies and the door's state."""
 
     def __init__(
-        self, receiver: Receiver, connections: Connections, quotas: Quotas, grants: GrantQuota
+        self, receiver: Receiver, http: Crowd, grpc: Crowd, quotas: Quotas, grants: GrantQuota
     ) -> None:
         self._receiver = receiver
         self._quotas = quotas
         self._grants = grants
-        self._connections = connections
+        self._http, self._grpc = http, grpc
 
     def collect(self) -> Iterator[Metric]:
         received = CounterMetricFamily("holdfast_ingest_received", "What came in.", labels=["what"])
@@ -42,9 +42,10 @@ class IngestCollector(Collector):
         yield from self._door()
 
     def _door(self) -> Iterator[Metric]:
-        receiver, connections = self._receiver, self._connections
-        admission, committer = receiver.admission, receiver.committer
-        grants = self._grants
+        admission, committer = self._receiver.admission, self._receiver.committer
+        grants, http, grpc = self._grants, self._http, self._grpc
+        evicted = http.connections.evicted_count + grpc.connections.evicted_count
+        expired = http.connections.expired_count + grpc.connections.expired_count
         for counter, text, count in (
             ("overload_refused", "Uploads told to come back.", admission.refused_count),
             ("quota_refused", "Uploads beyond an app's quota.", self._quotas.refused_count),
@@ -52,13 +53,15 @@ class IngestCollector(Collector):
             ("grants_refused", "Questions of networks that had theirs.", grants.refused_count),
             ("groups_committed", "Commit groups written.", committer.groups),
             ("appends_failed", "Appends that the log refused.", committer.appends_failed),
-            ("connections_evicted", "Connections closed for others.", connections.evicted_count),
-            ("connections_expired", "Connections closed as slow.", connections.expired_count),
+            ("connections_evicted", "Connections closed for others.", evicted),
+            ("connections_expired", "Connections closed as slow.", expired),
         ):
             yield CounterMetricFamily(f"holdfast_ingest_{counter}", text, value=count)
         for gauge, text, value in (
             ("uploads_in_flight", "Uploads admitted and not yet answered.", admission.in_flight),
             ("bytes_in_flight", "Bytes that came and wait.", admission.in_flight_bytes),
-            ("connections", "Open connections over HTTP.", connections.count),
+            ("connections", "Open connections over HTTP.", http.connections.count),
+            ("grpc_connections", "Open connections over gRPC.", grpc.connections.count),
+            ("strangers", "Without a key, waiting for a turn.", len(http.turns) + len(grpc.turns)),
         ):
             yield GaugeMetricFamily(f"holdfast_ingest_{gauge}", text, value=value)

@@ -15,16 +15,18 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ingest.acceptor import Acceptor, Door
+from ingest.acceptor import Acceptor, Crowd
 from ingest.attest import Everybody
 from ingest.connections import ConnectionLimits, Connections
 from ingest.grant_issue import GrantIssuer
 from ingest.grant_quota import GrantLimits, GrantQuota
-from ingest.grpc import GrpcLimits, start_grpc
+from ingest.grpc import GrpcLimits, connection_limits, start_grpc
+from ingest.grpc_relay import Relay
 from ingest.health import Health, Pulse
 from ingest.health_server import HealthServer
 from ingest.http import HttpIngest
 from ingest.http_body import RequestLimits, RequestReader
+from ingest.http_door import http_door
 from ingest.listen import listeners
 from ingest.metrics import IngestCollector
 from ingest.ports import Attestor, Keys
@@ -97,44 +99,31 @@ async def serve(
     now_s = asyncio.get_running_loop().time
     quotas = Quotas(settings.quota, now_s)
     reader = RequestReader(keys, receiver.admission, quotas, settings.request)
-    connections = Connections(settings.connections, now_s)
+    http_crowd = Crowd(Connections(settings.connections, now_s), Turns())
+    grpc_crowd = Crowd(Connections(connection_limits(settings.grpc), now_s), Turns())
+    relay = Relay(grpc_crowd, quotas.slot_of, settings.grpc.idle_s)
     issuer = _issuer(receiver, settings, now_s)
     app = HttpIngest(receiver, reader, releases, issuer)
-    turns = Turns()
-    protocol = partial(
-        UploadProtocol, receiver=receiver, reader=reader, connections=connections, turns=turns
-    )
     http = _EmbeddedServer(_uvicorn_config(app, settings))
-    health = _health(IngestCollector(receiver, connections, quotas, issuer.quota), receiver, app)
+    numbers = IngestCollector(receiver, http_crowd, grpc_crowd, quotas, issuer.quota)
+    health = _health(numbers, receiver, app)
     with contextlib.ExitStack() as opened:
         health_port = _open_health(health, settings, opened)
-        open_http = listeners(settings.host, settings.http_port, setting="HOLDFAST_HTTP_PORT")
-        for listener in open_http:
-            opened.enter_context(listener)
-        open_grpc = listeners(settings.host, settings.grpc_port, setting="HOLDFAST_GRPC_PORT")
-        for listener in open_grpc:
-            opened.enter_context(listener)
-        grpc_server, relay = await start_grpc(receiver, keys, quotas, settings.grpc, Turns())
+        open_http = _open(settings.host, settings.http_port, "HOLDFAST_HTTP_PORT", opened)
+        open_grpc = _open(settings.host, settings.grpc_port, "HOLDFAST_GRPC_PORT", opened)
+        grpc_server = await start_grpc(receiver, keys, quotas, settings.grpc, relay)
         ports = Ports(_port(open_http), _port(open_grpc), health_port)
-        chores = [
-            asyncio.create_task(reader.keep_deadlines(), name="ingest-deadlines"),
-            asyncio.create_task(_tick(receiver, settings.tick_s), name="ingest-tick"),
-            asyncio.create_task(_look_after(connections), name="ingest-connections"),
-            asyncio.create_task(_look_after(relay.connections), name="ingest-grpc-connections"),
-            asyncio.create_task(_beat(health.pulse), name="ingest-pulse"),
-        ]
+        crowds = _look_after(http_crowd.connections, grpc_crowd.connections)
+        ticks = _tick(receiver, settings.tick_s)
+        endless = (reader.keep_deadlines(), ticks, crowds, _beat(health.pulse))
+        chores = [asyncio.create_task(chore) for chore in endless]
         committing = asyncio.create_task(receiver.run(), name="ingest-commit")
         serving = asyncio.create_task(http.serve(sockets=[]), name="ingest-http")
-        door = _http_door(http, protocol, reader)
-        acceptors = [Acceptor(listener, door, connections, turns) for listener in open_http]
-        behind = Door(lambda _data, _address: False, relay.serve)  # HTTP/2 folds keys: it is opaque
-        acceptors += [
-            Acceptor(listener, behind, relay.connections, relay.turns) for listener in open_grpc
-        ]
+        door = http_door(http, receiver, reader, http_crowd)
+        acceptors = [Acceptor(listener, door, http_crowd) for listener in open_http]
+        acceptors += [Acceptor(listener, relay.door(), grpc_crowd) for listener in open_grpc]
         try:
-            while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
-                await asyncio.sleep(0.01)
-            if not serving.done():
+            if await _started(http, serving):
                 for acceptor in acceptors:
                     acceptor.start()
                 _spare_the_collector()
@@ -147,47 +136,17 @@ async def serve(
             for acceptor in acceptors:
                 acceptor.close()
             http.should_exit = True
-            farewells = (grpc_server.stop(settings.drain_s), serving)
+            farewells = (relay.close(grpc_server.stop(settings.drain_s)), serving)
             await asyncio.gather(*farewells, return_exceptions=True)
-            await relay.close()
             for chore in chores:
                 chore.cancel()
             await _drain(receiver, committing, http, settings.drain_s)
 
 
-def _http_door(
-    http: _EmbeddedServer, protocol: Callable[..., UploadProtocol], reader: RequestReader
-) -> Door:
-    loop, making = asyncio.get_running_loop(), set[asyncio.Task[object]]()
-
-    def shows_key(data: bytes, address: str) -> bool:
-        app_id = reader.app_shown(data)
-        return app_id is not None and reader.may_send(app_id, reader.slot_of(address))
-
-    def served(opened: socket.socket, is_known: bool) -> None:  # a callback
-        made = partial(
-            protocol,
-            is_known=is_known,
-            config=http.config,
-            server_state=http.server_state,
-            app_state={},
-        )
-        task = asyncio.create_task(_adopt(loop, made, opened))
-        making.add(task)
-        task.add_done_callback(making.discard)
-
-    return Door(shows_key, served)
-
-
-async def _adopt(
-    loop: asyncio.AbstractEventLoop,
-    protocol: Callable[[], asyncio.Protocol],
-    opened: socket.socket,
-) -> None:
-    try:
-        await loop.connect_accepted_socket(protocol, opened)
-    except OSError:
-        opened.close()  # it hung up meanwhile
+async def _started(http: uvicorn.Server, serving: asyncio.Task[None]) -> bool:
+    while not http.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
+        await asyncio.sleep(0.01)
+    return not serving.done()
 
 
 async def _drain(
@@ -217,6 +176,10 @@ def _health(numbers: IngestCollector, receiver: Receiver, app: HttpIngest) -> He
     return Health(pulse, receiver.why_not_ready, partial(generate_latest, registry), app.openapi)
 
 
+def _open(host: str, port: int, setting: str, opened: contextlib.ExitStack) -> list[socket.socket]:
+    return [opened.enter_context(one) for one in listeners(host, port, setting=setting)]
+
+
 def _open_health(health: Health, settings: ServeSettings, opened: contextlib.ExitStack) -> int:
     """Answer until `opened` is closed; the port."""
     found = listeners(settings.health_host, settings.health_port, setting="HOLDFAST_HEALTH_PORT")
@@ -240,10 +203,11 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _look_after(connections: Connections) -> None:
+async def _look_after(*crowds: Connections) -> None:
     while True:
-        await asyncio.sleep(connections.limits.sweep_s)
-        connections.sweep()
+        await asyncio.sleep(min(crowd.limits.sweep_s for crowd in crowds))
+        for crowd in crowds:
+            crowd.sweep()
 
 
 async def _beat(pulse: Pulse) -> None:
