@@ -10,6 +10,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ingest.connections import NEVER, Connections, Rank
@@ -31,10 +32,12 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`shows_key` judges first bytes and an address; `serve` takes a socket, and what it showed."""
+    """`shows_key` judges first bytes and an address; `serve` makes the protocol of a newcomer, who
+    showed a key or not.
+    """
 
     shows_key: Callable[[bytes, str], bool]
-    serve: Callable[[socket.socket, bool], None]
+    serve: Callable[["Newcomer", bool], asyncio.Protocol]
 
 
 class Acceptor:
@@ -47,7 +50,8 @@ class Acceptor:
         self.connections = crowd.connections
         self.turns = crowd.turns
         self.loop = asyncio.get_running_loop()
-        self._waiting: set[_Newcomer] = set()
+        self._waiting: set[Newcomer] = set()
+        self._adopting: set[asyncio.Task[None]] = set()
         self._rest: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -77,18 +81,33 @@ class Acceptor:
                     return
                 continue  # it hung up already
             opened.setblocking(False)
-            newcomer = _Newcomer(self, opened, str(where[0]))
+            newcomer = Newcomer(self, opened, str(where[0]))
             self._waiting.add(newcomer)
             self.connections.enter(newcomer, newcomer.address)
             newcomer.look()
 
-    def forget(self, newcomer: "_Newcomer") -> None:
+    def serve(self, newcomer: "Newcomer", opened: socket.socket, is_known: bool) -> None:
+        """Give it to its protocol, which takes its place among the connections over."""
+        task = asyncio.create_task(self._adopt(newcomer, opened, is_known))
+        self._adopting.add(task)
+        task.add_done_callback(self._adopting.discard)
+
+    async def _adopt(self, newcomer: "Newcomer", opened: socket.socket, is_known: bool) -> None:
+        made = partial(self.door.serve, newcomer, is_known)
+        try:
+            await self.loop.connect_accepted_socket(made, opened)
+        except OSError:  # it hung up meanwhile
+            opened.close()
+        finally:
+            self.forget(newcomer)
+
+    def forget(self, newcomer: "Newcomer") -> None:
         """It is served, or gone."""
         self._waiting.discard(newcomer)
         self.connections.leave(newcomer)
 
 
-class _Newcomer:
+class Newcomer:
     """A connection that nobody serves yet. Silent, or waiting for its turn."""
 
     __slots__ = (
@@ -129,7 +148,9 @@ class _Newcomer:
 
     def close(self) -> None:
         """Hang up."""
-        opened = self._leave()
+        self._unwatch()
+        opened, self._socket = self._socket, None
+        self._acceptor.forget(self)
         if opened is not None:
             opened.close()
 
@@ -140,15 +161,9 @@ class _Newcomer:
             self._serve(is_known=False)
 
     def _serve(self, *, is_known: bool) -> None:
-        opened = self._leave()
-        if opened is not None:
-            self._acceptor.door.serve(opened, is_known)
-
-    def _leave(self) -> socket.socket | None:
-        self._unwatch()
         opened, self._socket = self._socket, None
-        self._acceptor.forget(self)
-        return opened
+        if opened is not None:
+            self._acceptor.serve(self, opened, is_known)
 
     def _unwatch(self) -> None:
         if self._is_watched and self._socket is not None:

@@ -11,7 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ingest.admission import Admission
-from ingest.connections import NEVER, Connections, Rank
+from ingest.connections import NEVER, Connection, Connections, Rank
 from ingest.http_answer import problem_bytes, send_problem
 from ingest.http_body import Receive, Scope, Send
 from wire.errors import PermanentError, TransientError
@@ -37,8 +37,16 @@ class _Exit:
 class BudgetedProtocol(HttpToolsProtocol):
     """Its states: in a head, in a body, owed an answer, between requests, lingering at the end."""
 
-    def __init__(self, *, connections: Connections, admission: Admission, **uvicorns: Any) -> None:  # noqa: ANN401  # passed on
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        newcomer: Connection,
+        admission: Admission,
+        **uvicorns: Any,  # noqa: ANN401  # passed on
+    ) -> None:
         super().__init__(**uvicorns)
+        self._newcomer = newcomer
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
@@ -60,7 +68,8 @@ class BudgetedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # uvicorn narrows it
         super().connection_made(transport)
-        self._connections.enter(self, self.client[0] if self.client else "")
+        if not self._connections.succeed(self._newcomer, self):
+            self.transport.abort()  # it had to make room in between
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.leave(self)

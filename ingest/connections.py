@@ -70,7 +70,7 @@ class _Neighbours:
 
     def __init__(self) -> None:
         self.count = 0
-        self.ranks: tuple[dict[Connection, None], ...] = tuple({} for _ in Rank)
+        self.ranks: tuple[dict[int, Connection], ...] = tuple({} for _ in Rank)
 
 
 class Connections:
@@ -81,7 +81,8 @@ class Connections:
         self.now_s = now_s
         self.evicted_count = 0
         self.expired_count = 0
-        self._of: dict[Connection, tuple[str, _Neighbours]] = {}
+        self._of: dict[Connection, tuple[int, str, _Neighbours]] = {}
+        self._entered = 0
         self._neighbours: dict[str, _Neighbours] = {}
         self._held_bytes = 0
 
@@ -94,7 +95,8 @@ class Connections:
         """Let in, and make another one go if that is one too many."""
         prefix = prefix_of(address)
         neighbours = self._neighbours.setdefault(prefix, _Neighbours())
-        self._of[newcomer] = prefix, neighbours
+        self._entered += 1
+        self._of[newcomer] = self._entered, prefix, neighbours
         neighbours.count += 1
         newcomer.rank = Rank.FRESH
         newcomer.ranked_s = self.now_s()
@@ -103,14 +105,26 @@ class Connections:
             self._make_room(neighbours)
         elif len(self._of) > self.limits.connections_max:
             self._make_room(max(self._neighbours.values(), key=lambda those: those.count))
-        neighbours.ranks[Rank.FRESH][newcomer] = None
+        neighbours.ranks[Rank.FRESH][self._entered] = newcomer
+
+    def succeed(self, predecessor: Connection, successor: Connection) -> bool:
+        """Take over a newcomer's place, as old as it is; False if that one had to go meanwhile."""
+        place = self._of.pop(predecessor, None)
+        if place is None:
+            return False
+        number, _, neighbours = self._of[successor] = place
+        successor.rank, successor.ranked_s = predecessor.rank, predecessor.ranked_s
+        successor.deadline_s = predecessor.deadline_s
+        neighbours.ranks[successor.rank][number] = successor
+        return True
 
     def leave(self, one: Connection) -> None:
         """It is closed. Twice is once."""
-        prefix, neighbours = self._of.pop(one, ("", None))
-        if neighbours is None:
+        place = self._of.pop(one, None)
+        if place is None:
             return
-        neighbours.ranks[one.rank].pop(one, None)
+        number, prefix, neighbours = place
+        neighbours.ranks[one.rank].pop(number, None)
         neighbours.count -= 1
         if not neighbours.count:
             del self._neighbours[prefix]
@@ -119,9 +133,9 @@ class Connections:
         """Put it at the end of a rank; one that stays in its rank keeps its place."""
         if one.rank is rank or one not in self._of:
             return
-        ranks = self._of[one][1].ranks
-        ranks[one.rank].pop(one, None)
-        ranks[rank][one] = None
+        number, _, neighbours = self._of[one]
+        neighbours.ranks[one.rank].pop(number, None)
+        neighbours.ranks[rank][number] = one
         one.rank = rank
         one.ranked_s = self.now_s()
 
@@ -151,7 +165,7 @@ class Connections:
             (Rank.READING, math.inf),
             (Rank.OWED, math.inf),
         ):
-            victim = next(iter(neighbours.ranks[rank]), None)
+            victim = next(iter(neighbours.ranks[rank].values()), None)
             if victim is not None and victim.ranked_s <= until_s:
                 self.evicted_count += 1
                 self.leave(victim)  # at once: its end is told in a later turn of the loop

@@ -7,12 +7,11 @@ bytes wait for turns, and it has so many bytes in all. Nothing of HTTP/2 is read
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from ingest.acceptor import Crowd, Door
+from ingest.acceptor import Crowd, Door, Newcomer
 from ingest.connections import NEVER, Rank
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -35,16 +34,15 @@ class Relay:
     port: int = 0
     clients: set["Client"] = field(default_factory=set)
     _by_port: dict[int, "Client"] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def door(self) -> Door:
         """For its acceptors. HTTP/2 folds headers, so that no key is to be seen from outside."""
         return Door(lambda _data, _address: False, self.serve)
 
-    def serve(self, opened: socket.socket, _is_known: bool) -> None:  # a door's way
-        """Take a connection that has had its turn."""
-        loop = asyncio.get_running_loop()
-        self.task(loop.connect_accepted_socket(lambda: Client(self), opened), opened)
+    def serve(self, newcomer: Newcomer, _is_known: bool) -> "Client":
+        """Who takes over a connection that has had its turn."""
+        return Client(self, newcomer)
 
     def client_of(self, peer: str) -> "Client | None":
         """Who is behind gRPC's name of a peer, ``ipv4:127.0.0.1:5``; None: gone, or not of ours."""
@@ -58,17 +56,11 @@ class Relay:
                 client.evict()
             await asyncio.sleep(0.01)  # both sides of each are told in later turns
 
-    def task(self, work: Coroutine[Any, Any, object], opened: socket.socket | None) -> None:
-        """Run it; a client that hangs up meanwhile is no news."""
-        task = asyncio.create_task(work)
+    def run(self, dialling: Coroutine[Any, Any, None]) -> None:
+        """Run it, and hold it until it is done."""
+        task = asyncio.create_task(dialling)
         self._tasks.add(task)
-
-        def done(ended: asyncio.Task[object]) -> None:
-            self._tasks.discard(ended)
-            if (ended.cancelled() or ended.exception() is not None) and opened is not None:
-                opened.close()
-
-        task.add_done_callback(done)
+        task.add_done_callback(self._tasks.discard)
 
     def dialled(self, port: int, client: "Client") -> None:
         """A client is known to grpcio by this port of ours."""
@@ -84,12 +76,13 @@ class Client(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, newcomer: Newcomer) -> None:
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
-        self.slot = 0
+        self.slot = relay.slot_of(newcomer.address)
         self._relay = relay
+        self._newcomer = newcomer
         self._is_known = False
         self._waits = False
         self._has_turn = True
@@ -120,9 +113,8 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._relay.clients.add(self)
-        address = str((transport.get_extra_info("peername") or ("",))[0])
-        self.slot = self._relay.slot_of(address)
-        self._relay.crowd.connections.enter(self, address)
+        if not self._relay.crowd.connections.succeed(self._newcomer, self):
+            self.transport.abort()  # it had to make room in between
         self.deadline_s = self.ranked_s + self._relay.stranger_s
 
     def data_received(self, data: bytes) -> None:
@@ -209,7 +201,7 @@ class Client(asyncio.Protocol):
         elif len(said) == len(PREFACE):
             self._is_dialling = True
             self.transport.pause_reading()
-            self._relay.task(self._dial(), None)
+            self._relay.run(self._dial())
 
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
