@@ -11,6 +11,7 @@ be sent again.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -34,6 +35,8 @@ from ingest.status import retry_after_s, status_of
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError, as_value
 
+_log = logging.getLogger("holdfast.ingest")
+_LOOK_S: Final = 0.5  # a server that died says so when somebody waits for its end no longer
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _SERVICE: Final = "holdfast.v1.Telemetry"
 _IDENTITY_AND_GZIP: Final = 0b101  # bit per algorithm: none, deflate, gzip
@@ -61,16 +64,38 @@ class GrpcLimits:
     streams_of_app_max: int = 64
 
 
-async def start_grpc(
-    receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, relay: Relay
-) -> grpc.aio.Server:
-    """A started server on a port of loopback, to which `relay` leads from now on."""
-    server = grpc.aio.server(options=_options(limits))
-    service = _Service(receiver, keys, quotas, limits, relay)
-    server.add_generic_rpc_handlers((service.handlers(),))
-    relay.port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    return server
+class GrpcServer:
+    """grpcio's server on a port of loopback, to which a relay leads; begun anew if it ends."""
+
+    def __init__(
+        self, receiver: Receiver, keys: Keys, quotas: Quotas, limits: GrpcLimits, relay: Relay
+    ) -> None:
+        self._handlers = _Service(receiver, keys, quotas, limits, relay).handlers()
+        self._options = _options(limits)
+        self._relay = relay
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Serve from now on."""
+        self._server = grpc.aio.server(options=self._options)
+        self._server.add_generic_rpc_handlers((self._handlers,))
+        self._relay.port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+
+    async def keep(self) -> None:
+        """Begin anew whenever it has ended by itself, for ever."""
+        while not self._is_stopping:
+            try:
+                await self._server.wait_for_termination(_LOOK_S)
+            except Exception as error:  # noqa: BLE001  # whatever it died of
+                _log.error("grpc_server_ended", extra={"error": type(error).__name__})
+                await self.start()
+                self._relay.evict_all()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls, and wait so long for those under way."""
+        self._is_stopping = True
+        await self._server.stop(grace_s)
 
 
 def connection_limits(limits: GrpcLimits) -> ConnectionLimits:

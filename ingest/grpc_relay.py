@@ -3,7 +3,7 @@
 grpcio takes so many connections and refuses the next: it evicts nobody, so whoever holds them all
 keeps the others out. Here the budget of HTTP's door holds (`ingest.connections`). Before a call
 shows a valid key a connection is a stranger: it reaches grpcio with HTTP/2's preface only, its
-bytes wait for turns, and it has so many bytes in all. Nothing of HTTP/2 is read but the preface.
+bytes wait for turns, and it has so many bytes in all. What of HTTP/2 is read: `ingest.http2_guard`.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 
 from ingest.acceptor import Crowd, Door, Newcomer
 from ingest.connections import NEVER, Rank
+from ingest.http2_guard import PREFACE, HeaderGuard
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _STRANGER_BYTES_MAX: Final = 128 * 1024
 """Settings, metadata and what flow control lets a client send before anybody reads it: 64 KiB."""
 _PIECE_BYTES: Final = 16 * 1024  # of a stranger, in one turn
@@ -52,9 +52,13 @@ class Relay:
         """Wait for grpcio's farewell, and end what is left."""
         await farewell
         while self.clients or self._tasks or self._by_port:
-            for client in self.clients:
-                client.evict()
+            self.evict_all()
             await asyncio.sleep(0.01)  # both sides of each are told in later turns
+
+    def evict_all(self) -> None:
+        """End every connection; clients come again."""
+        for client in self.clients:
+            client.evict()
 
     def run(self, dialling: Coroutine[Any, Any, None]) -> None:
         """Run it, and hold it until it is done."""
@@ -91,6 +95,7 @@ class Client(asyncio.Protocol):
         self._server: _Server | None = None  # once the preface has come
         self._is_dialling = False
         self._is_eof = False
+        self._guard = HeaderGuard()
 
     # -- what the door sees
 
@@ -119,7 +124,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_known and self._server is not None and not self._unread:
-            self._server.write(data)
+            self._forward(data)
             return
         if not self._relay.crowd.turns.hold(len(data)):
             self.transport.abort()
@@ -185,13 +190,22 @@ class Client(asyncio.Protocol):
             self._relay.crowd.turns.hold(-len(piece))
             self._passed_bytes += len(piece)
             self._has_turn = False
-            self._server.write(piece)
+            self._forward(piece)
+        if self.transport.is_closing():
+            return
         if self._unread:
             self._wait()
         elif self._is_eof:
             self._server.write_eof()
         elif not self._server.is_full:
             self.transport.resume_reading()
+
+    def _forward(self, data: bytes) -> None:
+        assert self._server is not None, "dialled"  # noqa: S101
+        if self._guard.refuses(data):
+            self.transport.abort()
+        else:
+            self._server.write(data)
 
     def _greet(self) -> None:
         """Look for the preface; dial grpcio once it is there."""

@@ -20,7 +20,7 @@ from ingest.attest import Everybody
 from ingest.connections import ConnectionLimits, Connections
 from ingest.grant_issue import GrantIssuer
 from ingest.grant_quota import GrantLimits, GrantQuota
-from ingest.grpc import GrpcLimits, connection_limits, start_grpc
+from ingest.grpc import GrpcLimits, GrpcServer, connection_limits
 from ingest.grpc_relay import Relay
 from ingest.health import Health, Pulse
 from ingest.health_server import HealthServer
@@ -111,11 +111,13 @@ async def serve(
         health_port = _open_health(health, settings, opened)
         open_http = _open(settings.host, settings.http_port, "HOLDFAST_HTTP_PORT", opened)
         open_grpc = _open(settings.host, settings.grpc_port, "HOLDFAST_GRPC_PORT", opened)
-        grpc_server = await start_grpc(receiver, keys, quotas, settings.grpc, relay)
+        grpc_server = GrpcServer(receiver, keys, quotas, settings.grpc, relay)
+        await grpc_server.start()
         ports = Ports(_port(open_http), _port(open_grpc), health_port)
         crowds = _look_after(http_crowd.connections, grpc_crowd.connections)
         ticks = _tick(receiver, settings.tick_s)
-        endless = (reader.keep_deadlines(), ticks, crowds, _beat(health.pulse))
+        beats = _beat(health.pulse)
+        endless = (reader.keep_deadlines(), ticks, crowds, beats, grpc_server.keep())
         chores = [asyncio.create_task(chore) for chore in endless]
         committing = asyncio.create_task(receiver.run(), name="ingest-commit")
         serving = asyncio.create_task(http.serve(sockets=[]), name="ingest-http")

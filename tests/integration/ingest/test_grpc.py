@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from bench import door_frames as h2
 from ingest.bodies import BodyLimits
 from ingest.grpc import GrpcLimits
-from ingest.grpc_relay import PREFACE
+from ingest.http2_guard import PREFACE, HeaderGuard
 from ingest.receive import ReceiveSettings
 from ingest.serve import ServeSettings
 from streams.log.memory import MemoryLog
@@ -32,6 +32,7 @@ from tests.fakes.ingest_world import (
     tallied,
     upload,
 )
+from tests.fakes.node_world import until
 from wire.errors import TransientError
 from wire.pb import telemetry_pb2
 from wire.times import DAY_MS
@@ -396,3 +397,50 @@ def called(channel: grpc.Channel, server: Running) -> telemetry_pb2.Receipt:
         UPLOAD, response_deserializer=telemetry_pb2.Receipt.FromString
     )(upload(1).SerializeToString(), metadata=metadata(server, None), timeout=20)
     return receipt
+
+
+def ending(server: Running) -> None:
+    """Call a path that is no UTF-8: grpcio's own server does not survive it."""
+    block = h2.literal(":method", "POST") + h2.literal(":scheme", "http")
+    block += h2.literal(":authority", "a") + b"\x00\x05:path\x04/a\xc0b"
+    block += h2.literal("te", "trailers") + h2.literal("content-type", "application/grpc")
+    with connected(server) as stranger:
+        stranger.settimeout(2.0)
+        stranger.sendall(PREFACE + h2.settings() + h2.frame(1, 4, 1, block))
+        with contextlib.suppress(OSError):
+            while stranger.recv(4096):
+                pass
+
+
+def test_a_path_that_is_no_text_ends_its_own_connection_alone(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, MemoryLog(), settings=FEW) as server,
+        grpc.insecure_channel(server.grpc) as known,
+    ):
+        assert called(known, server).accepted_rows == 1
+        for _ in range(3):
+            ending(server)
+            assert called(known, server).accepted_rows == 1
+            assert call(server, upload(1)).accepted_rows == 1
+
+
+def test_a_server_that_ended_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second wall, with the first one away."""
+    settings = replace(FEW, grpc=GrpcLimits(handshake_s=1.0, idle_s=1.0))
+    with running(tmp_path, MemoryLog(), settings=settings) as server:
+        with monkeypatch.context() as gone:
+            gone.setattr(HeaderGuard, "refuses", lambda *_: False)
+            ending(server)
+        until(lambda: "grpc_server_ended" in caplog.text, "the server has ended")
+        with grpc.insecure_channel(server.grpc) as channel:
+            receipt = channel.unary_unary(
+                UPLOAD, response_deserializer=telemetry_pb2.Receipt.FromString
+            )(
+                upload(1).SerializeToString(),
+                metadata=metadata(server, None),
+                timeout=20,
+                wait_for_ready=True,
+            )
+        assert receipt.accepted_rows == 1

@@ -1,0 +1,103 @@
+"""No header block that would end grpcio's server is passed on, however it is written or cut."""
+
+import hpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import door_frames as h2
+from ingest.http2_guard import PREFACE, HeaderGuard
+
+_PLAIN = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30)
+_VALUES = st.binary(max_size=30)
+_HEADERS, _CONTINUATION, _END, _PADDED, _PRIORITY = 1, 9, 4, 8, 0x20
+_PATH = (b":path", b"/holdfast.v1.Telemetry/Upload")
+
+
+def refused(*frames: bytes, cuts: int = 0) -> bool:
+    guard, whole = HeaderGuard(), PREFACE + h2.settings() + b"".join(frames)
+    step = cuts or len(whole)
+    return any(guard.refuses(whole[i : i + step]) for i in range(0, len(whole), step))
+
+
+def block(*headers: tuple[bytes, bytes], huffman: bool = False) -> bytes:
+    return hpack.Encoder().encode(headers, huffman=huffman)
+
+
+def headers(content: bytes, flags: int = _END, stream: int = 1) -> bytes:
+    return h2.frame(_HEADERS, flags, stream, content)
+
+
+@given(
+    fields=st.dictionaries(_PLAIN.filter(bool), _PLAIN, max_size=8),
+    binary=_VALUES,
+    body=_VALUES,
+    cuts=st.integers(1, 40),
+    huffman=st.booleans(),
+)
+def test_what_clients_send_passes_in_any_pieces(
+    fields: dict[str, str], binary: bytes, body: bytes, cuts: int, huffman: bool
+) -> None:
+    sent = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    encoder = hpack.Encoder()
+    frames = []
+    for stream in (1, 3, 5):  # later blocks point into the table that earlier ones filled
+        content = encoder.encode([_PATH, *sent, (b"x-bin", binary)], huffman=huffman)
+        half = len(content) // 2
+        frames += [
+            h2.frame(_HEADERS, 0, stream, content[:half]),
+            h2.frame(_CONTINUATION, _END, stream, content[half:]),
+            h2.body_frame(stream, body, ends=True),
+            h2.frame(6, 0, 0, bytes(8)),
+        ]
+    assert not refused(*frames, cuts=cuts)
+
+
+@given(
+    name=st.sampled_from([b":path", b":authority", b":method", b"x", b"te"]),
+    value=_VALUES.filter(lambda value: not value.isascii()),
+    cuts=st.integers(0, 40),
+    huffman=st.booleans(),
+)
+def test_a_stray_byte_never_passes(name: bytes, value: bytes, cuts: int, huffman: bool) -> None:
+    assert refused(headers(block(_PATH, (name, value), huffman=huffman)), cuts=cuts)
+
+
+def test_a_stray_byte_out_of_the_table_never_passes() -> None:
+    """Declared as binary it may stand in the table; as a path it may not be taken from there."""
+    stored = b"\x40\x05x-bin\x03a\xc0b"
+    assert not refused(headers(stored))
+    assert refused(headers(stored), headers(b"\x40\x05:path\x03a\xc0b", stream=3))
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (headers(b"\x03" + block(_PATH) + bytes(3), _END | _PADDED),),
+        (headers(b"\x00" * 4, _END | _PRIORITY),),
+        (headers(block(_PATH), 0), h2.body_frame(1, b"")),
+        (headers(block(_PATH), 0), h2.frame(_CONTINUATION, _END, 3, b"")),
+        (h2.frame(_CONTINUATION, _END, 1, block(_PATH)),),
+        (headers(b"\xff\xff\xff\xff\xff\xff"),),
+        (headers(b"\x40\x7f\xff\xff\xff\xff\x0f"),),
+        (h2.frame(5, _END, 1, bytes(4) + block(_PATH)),),
+        (
+            headers(b"\x00\x01a\x7f\x80\x7e" + b"a" * 16_000, 0),
+            *[h2.frame(_CONTINUATION, 0, 1, b"a" * 16_000)] * 9,
+        ),
+    ],
+)
+def test_what_two_readers_could_read_differently_is_refused(frames: tuple[bytes, ...]) -> None:
+    assert refused(*frames)
+
+
+def test_priority_is_no_part_of_the_block() -> None:
+    assert not refused(headers(b"\0\0\0\0\x10" + block(_PATH), _END | _PRIORITY))
+
+
+@given(st.binary(max_size=2_000), st.integers(1, 100))
+def test_any_bytes_are_judged(noise: bytes, cuts: int) -> None:
+    guard = HeaderGuard()
+    for at in range(0, len(noise), cuts):
+        if guard.refuses(noise[at : at + cuts]):
+            break
