@@ -7,7 +7,7 @@ import logging
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -82,6 +82,51 @@ class _EmbeddedServer(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What serves. `crowd` is HTTP's."""
+
+    reader: RequestReader
+    crowd: Crowd
+    http: _EmbeddedServer
+    relay: Relay
+    grpc: GrpcServer
+    health: Health
+
+    def chores(self, *more: Coroutine[None, None, None]) -> list[asyncio.Task[None]]:
+        """What goes on until the end."""
+        endless = (
+            self.reader.keep_deadlines(),
+            _look_after(self.crowd.connections, self.relay.crowd.connections),
+            _beat(self.health.pulse),
+            self.grpc.keep(),
+            *more,
+        )
+        return [asyncio.create_task(chore) for chore in endless]
+
+
+def _make(
+    receiver: Receiver, keys: Keys, releases: ReleaseConfigs, settings: ServeSettings
+) -> _Parts:
+    now_s = asyncio.get_running_loop().time
+    quotas = Quotas(settings.quota, now_s)
+    reader = RequestReader(keys, receiver.admission, quotas, settings.request)
+    crowd = Crowd(Connections(settings.connections, now_s), Turns())
+    grpc_crowd = Crowd(Connections(connection_limits(settings.grpc), now_s), Turns())
+    relay = Relay(grpc_crowd, quotas.slot_of, settings.grpc.idle_s)
+    issuer = _issuer(receiver, settings, now_s)
+    app = HttpIngest(receiver, reader, releases, issuer)
+    numbers = IngestCollector(receiver, crowd, grpc_crowd, quotas, issuer.quota)
+    return _Parts(
+        reader,
+        crowd,
+        _EmbeddedServer(_uvicorn_config(app, settings)),
+        relay,
+        GrpcServer(receiver, keys, quotas, settings.grpc, relay),
+        _health(numbers, receiver, app),
+    )
+
+
 async def serve(
     receiver: Receiver,
     *,
@@ -96,34 +141,20 @@ async def serve(
     `ready` is called once, with the ports. A failure of the committer ends the service.
     """
     _allow_descriptors()
-    now_s = asyncio.get_running_loop().time
-    quotas = Quotas(settings.quota, now_s)
-    reader = RequestReader(keys, receiver.admission, quotas, settings.request)
-    http_crowd = Crowd(Connections(settings.connections, now_s), Turns())
-    grpc_crowd = Crowd(Connections(connection_limits(settings.grpc), now_s), Turns())
-    relay = Relay(grpc_crowd, quotas.slot_of, settings.grpc.idle_s)
-    issuer = _issuer(receiver, settings, now_s)
-    app = HttpIngest(receiver, reader, releases, issuer)
-    http = _EmbeddedServer(_uvicorn_config(app, settings))
-    numbers = IngestCollector(receiver, http_crowd, grpc_crowd, quotas, issuer.quota)
-    health = _health(numbers, receiver, app)
+    parts = _make(receiver, keys, releases, settings)
+    http, relay, grpc_server = parts.http, parts.relay, parts.grpc
     with contextlib.ExitStack() as opened:
-        health_port = _open_health(health, settings, opened)
+        health_port = _open_health(parts.health, settings, opened)
         open_http = _open(settings.host, settings.http_port, "HOLDFAST_HTTP_PORT", opened)
         open_grpc = _open(settings.host, settings.grpc_port, "HOLDFAST_GRPC_PORT", opened)
-        grpc_server = GrpcServer(receiver, keys, quotas, settings.grpc, relay)
         await grpc_server.start()
         ports = Ports(_port(open_http), _port(open_grpc), health_port)
-        crowds = _look_after(http_crowd.connections, grpc_crowd.connections)
-        ticks = _tick(receiver, settings.tick_s)
-        beats = _beat(health.pulse)
-        endless = (reader.keep_deadlines(), ticks, crowds, beats, grpc_server.keep())
-        chores = [asyncio.create_task(chore) for chore in endless]
+        chores = parts.chores(_tick(receiver, settings.tick_s))
         committing = asyncio.create_task(receiver.run(), name="ingest-commit")
         serving = asyncio.create_task(http.serve(sockets=[]), name="ingest-http")
-        door = http_door(http, receiver, reader, http_crowd)
-        acceptors = [Acceptor(listener, door, http_crowd) for listener in open_http]
-        acceptors += [Acceptor(listener, relay.door(), grpc_crowd) for listener in open_grpc]
+        door = http_door(http, receiver, parts.reader, parts.crowd)
+        acceptors = [Acceptor(listener, door, parts.crowd) for listener in open_http]
+        acceptors += [Acceptor(listener, relay.door(), relay.crowd) for listener in open_grpc]
         try:
             if await _started(http, serving):
                 for acceptor in acceptors:

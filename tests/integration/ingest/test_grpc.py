@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -14,10 +13,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from bench import door_frames as h2
 from ingest.bodies import BodyLimits
 from ingest.grpc import GrpcLimits
-from ingest.http2_guard import PREFACE, HeaderGuard
 from ingest.receive import ReceiveSettings
 from ingest.serve import ServeSettings
 from streams.log.memory import MemoryLog
@@ -32,7 +29,6 @@ from tests.fakes.ingest_world import (
     tallied,
     upload,
 )
-from tests.fakes.node_world import until
 from wire.errors import TransientError
 from wire.pb import telemetry_pb2
 from wire.times import DAY_MS
@@ -342,105 +338,3 @@ def test_connections_without_a_call_do_not_pile_up(tmp_path: Path) -> None:
                     pass
 
         assert call(server, upload(1)).accepted_rows == 1
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"",
-        b"PRI * HT",
-        PREFACE + h2.settings(),
-        PREFACE + h2.settings() + h2.call(1, "Upload"),
-        PREFACE + h2.settings() + h2.call(1, "Upload") + h2.body_frame(1, bytes(1_000)),
-    ],
-)
-def test_whoever_holds_connections_keeps_nobody_out(tmp_path: Path, said: bytes) -> None:
-    settings = replace(FEW, grpc=GrpcLimits(connections_max=20))
-    with (
-        running(tmp_path, MemoryLog(), settings=settings) as server,
-        grpc.insecure_channel(server.grpc) as known,
-        ExitStack() as opened,
-    ):
-        assert called(known, server).accepted_rows == 1
-        for _ in range(60):
-            opened.enter_context(connected(server)).sendall(said)
-        assert call(server, upload(1)).accepted_rows == 1
-        assert called(known, server).accepted_rows == 1, "a known one keeps its connection"
-
-
-def test_a_stranger_has_so_many_bytes_and_no_more(tmp_path: Path) -> None:
-    with running(tmp_path, MemoryLog(), settings=FEW) as server, connected(server) as stranger:
-        stranger.settimeout(1.0)
-        stranger.sendall(PREFACE + h2.settings())
-        pings, sent = h2.frame(6, 0, 0, bytes(8)) * 1_000, 0
-        with contextlib.suppress(OSError):
-            while sent < 64 << 20:
-                sent += stranger.send(pings)
-        assert sent < 64 << 20
-        assert call(server, upload(1)).accepted_rows == 1
-
-
-def test_what_does_not_begin_as_http2_never_reaches_grpc(tmp_path: Path) -> None:
-    with running(tmp_path, MemoryLog(), settings=FEW) as server, connected(server) as stranger:
-        stranger.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            assert stranger.recv(4096) == b""
-
-
-def connected(server: Running) -> socket.socket:
-    host, _, port = server.grpc.partition(":")
-    return socket.create_connection((host, int(port)), timeout=20)
-
-
-def called(channel: grpc.Channel, server: Running) -> telemetry_pb2.Receipt:
-    receipt: telemetry_pb2.Receipt = channel.unary_unary(
-        UPLOAD, response_deserializer=telemetry_pb2.Receipt.FromString
-    )(upload(1).SerializeToString(), metadata=metadata(server, None), timeout=20)
-    return receipt
-
-
-def ending(server: Running) -> None:
-    """Call a path that is no UTF-8: grpcio's own server does not survive it."""
-    block = h2.literal(":method", "POST") + h2.literal(":scheme", "http")
-    block += h2.literal(":authority", "a") + b"\x00\x05:path\x04/a\xc0b"
-    block += h2.literal("te", "trailers") + h2.literal("content-type", "application/grpc")
-    with connected(server) as stranger:
-        stranger.settimeout(2.0)
-        stranger.sendall(PREFACE + h2.settings() + h2.frame(1, 4, 1, block))
-        with contextlib.suppress(OSError):
-            while stranger.recv(4096):
-                pass
-
-
-def test_a_path_that_is_no_text_ends_its_own_connection_alone(tmp_path: Path) -> None:
-    with (
-        running(tmp_path, MemoryLog(), settings=FEW) as server,
-        grpc.insecure_channel(server.grpc) as known,
-    ):
-        assert called(known, server).accepted_rows == 1
-        for _ in range(3):
-            ending(server)
-            assert called(known, server).accepted_rows == 1
-            assert call(server, upload(1)).accepted_rows == 1
-
-
-def test_a_server_that_ended_is_begun_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The second wall, with the first one away."""
-    settings = replace(FEW, grpc=GrpcLimits(handshake_s=1.0, idle_s=1.0))
-    with running(tmp_path, MemoryLog(), settings=settings) as server:
-        with monkeypatch.context() as gone:
-            gone.setattr(HeaderGuard, "refuses", lambda *_: False)
-            ending(server)
-        until(lambda: "grpc_server_ended" in caplog.text, "the server has ended")
-        with grpc.insecure_channel(server.grpc) as channel:
-            receipt = channel.unary_unary(
-                UPLOAD, response_deserializer=telemetry_pb2.Receipt.FromString
-            )(
-                upload(1).SerializeToString(),
-                metadata=metadata(server, None),
-                timeout=20,
-                wait_for_ready=True,
-            )
-        assert receipt.accepted_rows == 1

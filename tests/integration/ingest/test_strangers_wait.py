@@ -1,0 +1,85 @@
+"""While strangers wait for turns that never come, phones with a key are served."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ingest.quota import QuotaLimits
+from ingest.serve import ServeSettings
+from ingest.turns import Turns
+from streams.log.memory import MemoryLog
+from tests.fakes.ingest_world import running, upload
+from tests.fakes.raw_http import answer, connect, request
+
+PLAIN = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0)
+
+
+@pytest.fixture
+def no_turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setattr(Turns, "_serve", lambda _self: None)
+        yield
+
+
+def silent(connection: socket.socket) -> bool:
+    connection.settimeout(0.3)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("no_turns")
+def test_a_key_in_the_first_bytes_needs_no_turn(tmp_path: Path) -> None:
+    with running(tmp_path, MemoryLog(1), settings=PLAIN) as server:
+        with connect(server) as stranger:
+            stranger.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert silent(stranger)
+        with connect(server) as phone:
+            for _ in range(3):
+                phone.sendall(request(server, upload().SerializeToString()))
+                assert answer(phone)[0] == 200
+
+
+@pytest.mark.usefixtures("no_turns")
+@pytest.mark.parametrize("odd", [b"", b"Expect: x\r\n", b"X: " + b"a" * 3_000 + b"\r\n"])
+def test_a_body_behind_a_key_needs_no_turn_in_any_pieces(tmp_path: Path, odd: bytes) -> None:
+    with running(tmp_path, MemoryLog(1), settings=PLAIN) as server, connect(server) as phone:
+        whole = request(server, upload().SerializeToString())
+        start, _, rest = whole.partition(b"\r\n")
+        head, _, body = (start + b"\r\n" + odd + rest).partition(b"\r\n\r\n")
+        phone.sendall(head + b"\r\n\r\n")
+        for at in range(0, len(body), 100):
+            phone.sendall(body[at : at + 100])
+        assert answer(phone)[0] == 200
+
+
+@pytest.mark.usefixtures("no_turns")
+@pytest.mark.parametrize("key", ["", "hfk_00000000_" + "A" * 43, "used up"])
+def test_whoever_shows_no_key_that_may_send_waits(tmp_path: Path, key: str) -> None:
+    quota = QuotaLimits(uploads_s=1.0, burst_s=1.0)
+    with running(tmp_path, MemoryLog(1), settings=replace(PLAIN, quota=quota)) as server:
+        sent = request(server, upload().SerializeToString())
+        if key == "used up":
+            with connect(server) as phone:
+                phone.sendall(sent)
+                assert answer(phone)[0] == 200
+        else:
+            sent = sent.replace(server.key.encode(), key.encode())
+        with connect(server) as stranger:
+            stranger.sendall(sent)
+            assert silent(stranger)
+
+
+def test_with_turns_everybody_is_answered(tmp_path: Path) -> None:
+    with running(tmp_path, MemoryLog(1), settings=PLAIN) as server:
+        strangers = [connect(server) for _ in range(200)]
+        for one in strangers:
+            one.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert {answer(one)[0] for one in strangers} == {200}
+        for one in strangers:
+            one.close()
