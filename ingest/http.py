@@ -6,10 +6,12 @@ itself, so it is answered before the framework is asked.
 
 import asyncio
 import hashlib
+from http import HTTPStatus
 
 import fastapi
 import msgspec
 from fastapi import Request, Response
+from starlette.exceptions import HTTPException
 
 from ingest.explain import Explainer, Report
 from ingest.grant_issue import ASK_BYTES_MAX, GrantIssuer
@@ -84,7 +86,12 @@ def make_rest(
 ) -> fastapi.FastAPI:
     """Health, release configs, grants, validation; `ingest.health` has what is not for phones."""
     app = fastapi.FastAPI(
-        title="Holdfast ingest", version="1", docs_url=None, redoc_url=None, openapi_url=None
+        title="Holdfast ingest",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # to an address made of whatever Host the client says
     )
     describe_upload(app, UPLOAD_PATH)
     _add_problems(app)
@@ -181,6 +188,18 @@ def _add_problems(app: fastapi.FastAPI) -> None:
             headers=headers,
             media_type="application/problem+json",
         )
+
+    @app.exception_handler(HTTPException)
+    async def unrouted(request: Request, error: HTTPException) -> Response:
+        if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+            return await problem(request, _PATH_UNKNOWN)
+        taken = (error.headers or {}).get("Allow", "GET")
+        refused = PermanentError(
+            "method_not_allowed", "this path takes other methods", accepted=taken
+        )
+        answer = await problem(request, refused)
+        answer.headers["allow"] = taken
+        return answer
 
     @app.exception_handler(ClientGoneError)
     async def gone(request: Request, error: ClientGoneError) -> Response:

@@ -40,7 +40,7 @@ STATUS: Final[dict[str, Status]] = {
     "app_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such app"),
     "path_unknown": Status(404, grpc.StatusCode.UNIMPLEMENTED, "Nothing is here"),
     "tuf_file_unknown": Status(404, grpc.StatusCode.NOT_FOUND, "No such file"),
-    "method_not_allowed": Status(405, grpc.StatusCode.UNIMPLEMENTED, "Use POST"),
+    "method_not_allowed": Status(405, grpc.StatusCode.UNIMPLEMENTED, "This method is not taken"),
     "head_too_large": Status(431, grpc.StatusCode.RESOURCE_EXHAUSTED, "The head is too large"),
     "head_too_slow": Status(408, grpc.StatusCode.DEADLINE_EXCEEDED, "The head came too slowly"),
     "malformed_http": _MALFORMED,

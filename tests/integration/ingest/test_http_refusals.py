@@ -206,3 +206,31 @@ def test_everything_received_is_accepted_or_refused(tmp_path: Path) -> None:
     assert tallies["rows:received"] == rows + rejected("rows")
     assert tallies["uploads:received"] == uploads + rejected("uploads")
     assert tallies["uploads:received"] == len(BAD) + len(BAD_ROWS) + 1
+
+
+@pytest.mark.parametrize("path", ["/v1/releases/keyboard/", "/v1/releases/%2e%2e%2f", "/v1/tuf/x"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_nobody_is_sent_to_the_host_that_a_client_names(
+    server: Running, method: str, path: str
+) -> None:
+    answer = CLIENT.request(method, server.http + path, headers={"Host": "evil.example"})
+
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+    if method != "HEAD":
+        assert answer.json()["code"] == "path_unknown"
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [("/livez", "GET"), ("/v1/releases/keyboard", "GET"), ("/v1/grants", "POST")],
+)
+def test_a_method_that_a_path_does_not_take_is_named(
+    server: Running, path: str, accepted: str
+) -> None:
+    answer = CLIENT.request("DELETE", server.http + path)
+
+    assert answer.status_code == 405
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["allow"] == accepted
+    assert (answer.json()["code"], answer.json()["accepted"]) == ("method_not_allowed", accepted)
