@@ -24,7 +24,7 @@ from store.client import StoreSettings, connect
 from store.migrate import migrate
 from tests.fakes.node_world import until
 from tests.fakes.recorded import recording_of
-from tests.fakes.workers import Said, Workers, rows_of, table_rows, worker_settings
+from tests.fakes.workers import Said, Workers, rows_of, until_as_many, worker_settings
 from tests.integration.store_fixtures import start_store
 
 TRAILERS = ("Holdfast-Verdict", "Holdfast-Incident", "Holdfast-Policy")
@@ -109,8 +109,7 @@ def scaled_out(
             with closing(Workers(root, settings, recording.clocks)) as workers:
                 recording.give(workers.log)
                 workers.start("summarise-0", "decide-0")
-                windows = node_rows["ingest_window"]
-                until(lambda: table_rows(client, "ingest_window") == windows, "equal windows")
+                until_as_many(client, node_rows)
                 rows = rows_of(client)
                 workers.start("act-0")  # its control records would have joined the recording
                 until(lambda: len(slack.messages) == 2, "second message")

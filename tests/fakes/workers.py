@@ -24,6 +24,7 @@ from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.stage_topics import read_range
 from streams.kafka.topics import ACT_STATE, VERDICTS, ensure_topics
 from streams.log.kafka import KafkaLog
+from tests.fakes.node_world import until
 from tests.fakes.worker_process import Part
 from tests.integration.store_fixtures import WRITER_PASSWORD, StoreEndpoint
 
@@ -127,11 +128,15 @@ def worker_settings(
 
 
 def rows_of(client: Client) -> Said:
-    """Every row of each table."""
-    return {table: table_rows(client, table) for table in TABLES}
-
-
-def table_rows(client: Client, table: str) -> list[str]:
     """Every row as text, in an order of its own: NaN is not equal to itself."""
-    rows = client.rows(f"SELECT * FROM hf_store.{table} FINAL")  # noqa: S608  # of the names above
-    return sorted(map(repr, rows))
+    queries = {table: f"SELECT * FROM hf_store.{table} FINAL" for table in TABLES}  # noqa: S608
+    return {
+        table: sorted(repr(row) for row in client.rows(query)) for table, query in queries.items()
+    }
+
+
+def until_as_many(client: Client, expected: Said) -> None:
+    """Wait until each table has as many rows; the inserts of a window end in any order."""
+    counts = ", ".join(f"(SELECT count() FROM hf_store.{table} FINAL)" for table in TABLES)  # noqa: S608
+    wanted = tuple(len(expected[table]) for table in TABLES)
+    until(lambda: tuple(client.rows(f"SELECT {counts}")[0]) == wanted, f"{wanted} rows")
