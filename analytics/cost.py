@@ -46,7 +46,7 @@ class Quantities:
 
     `cloud_inferences` ran in the cloud or at the edge, `device_inferences` on the phone or at a
     place that the phone did not name. `cellular_bytes` are sent plus received over cellular,
-    `received_bytes` are received over any network.
+    `received_bytes` are received over any network, `traffic_bytes` sent plus received over any.
     """
 
     device_inferences: int = 0
@@ -54,6 +54,7 @@ class Quantities:
     received_bytes: int = 0
     cellular_bytes: int = 0
     energy_mj: int = 0
+    traffic_bytes: int = 0
 
     def __post_init__(self) -> None:
         if any(amount < 0 for amount in self.amounts()):
@@ -72,7 +73,9 @@ class Quantities:
 class CostLine:
     """One amount of money and the quantity behind it. `kind` "unpriced" has no currency.
 
-    Adding sums amounts of the same kind and currency; ValueError for others.
+    `whole` is what the quantity is a part of: all inferences, all bytes. `price_micros` is the
+    price of `price_per` units. Adding sums amounts of the same kind and currency at the price of
+    the first; ValueError for others.
     """
 
     kind: str
@@ -81,6 +84,9 @@ class CostLine:
     unit: str
     cost_micros: int
     currency: str
+    whole: int = field(default=0, compare=False)
+    price_micros: int = field(default=0, compare=False)
+    price_per: int = field(default=1, compare=False)
 
     def __add__(self, other: "CostLine") -> "CostLine":
         if (self.kind, self.currency) != (other.kind, other.currency):
@@ -91,10 +97,18 @@ class CostLine:
             self,
             quantity=self.quantity + other.quantity,
             cost_micros=self.cost_micros + other.cost_micros,
+            whole=self.whole + other.whole,
         )
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing changes with it."""
+        return not (self.quantity or self.cost_micros or self.whole)
+
     def __neg__(self) -> "CostLine":
-        return replace(self, quantity=-self.quantity, cost_micros=-self.cost_micros)
+        return replace(
+            self, quantity=-self.quantity, cost_micros=-self.cost_micros, whole=-self.whole
+        )
 
 
 def quantities_of(
@@ -117,6 +131,7 @@ def quantities_of(
         cloud_inferences=inferences if is_remote else 0,
         received_bytes=received_bytes,
         cellular_bytes=received_bytes + sent_bytes if network == "cellular" else 0,
+        traffic_bytes=received_bytes + sent_bytes,
         energy_mj=energy_mj,
     )
 
@@ -139,20 +154,25 @@ def price(quantities: Quantities, prices: Iterable[PriceEntry], at_ms: int) -> l
     if not any(quantities.amounts()):
         return []
     entry = price_in_force(prices, at_ms)
+    inferences = quantities.device_inferences + quantities.cloud_inferences
     if entry is None:
-        inferences = quantities.device_inferences + quantities.cloud_inferences
-        return [CostLine("unpriced", "nobody", inferences, "{inference}", 0, "")]
+        return [CostLine("unpriced", "nobody", inferences, "{inference}", 0, "", inferences)]
     q = quantities
+    calls, egress = entry.cloud_call_micros, entry.egress_gb_micros
+    cellular, energy = entry.cellular_gb_micros, entry.energy_kwh_micros
     priced = (
-        ("cloud_calls", "provider", q.cloud_inferences, "{call}", entry.cloud_call_micros, 1),
-        ("egress", "provider", q.received_bytes, "By", entry.egress_gb_micros, _GB),
-        ("cellular", "user", q.cellular_bytes, "By", entry.cellular_gb_micros, _GB),
-        ("energy", "user", q.energy_mj, "mJ", entry.energy_kwh_micros, _KWH),
+        ("cloud_calls", "provider", q.cloud_inferences, inferences, "{call}", calls, 1),
+        ("egress", "provider", q.received_bytes, q.received_bytes, "By", egress, _GB),
+        ("cellular", "user", q.cellular_bytes, q.traffic_bytes, "By", cellular, _GB),
+        ("energy", "user", q.energy_mj, q.energy_mj, "mJ", energy, _KWH),
     )
     return [
-        CostLine(kind, payer, n, unit, _half_up(n * per_block, block), entry.currency)
-        for kind, payer, n, unit, per_block, block in priced
-    ]
+        CostLine(
+            kind, payer, n, unit, _half_up(n * per_block, block), entry.currency,
+            whole, per_block, block,
+        )
+        for kind, payer, n, whole, unit, per_block, block in priced
+    ]  # fmt: skip
 
 
 def _half_up(numerator: int, denominator: int) -> int:
@@ -203,8 +223,10 @@ class CostMeter:
         }
         self._billed[key] = due
         taken_back = [-line for k, line in billed.items() if k not in due]
-        steps = [line + -billed[k] if k in billed else line for k, line in due.items()]
-        return [line for line in (*taken_back, *steps) if line.quantity or line.cost_micros]
+        steps = [
+            line + -billed[k] if k in billed else line for k, line in due.items() if line.quantity
+        ]
+        return [line for line in (*taken_back, *steps) if not line.is_nothing]
 
     def used(self, key: QuantityKey) -> Quantities:
         """Everything counted for `key` so far."""
@@ -248,7 +270,7 @@ class CostMeter:
 
 
 def _line_restored(state: Sequence[Plain]) -> CostLine:
-    kind, borne_by, quantity, unit, cost_micros, currency = state
+    kind, borne_by, quantity, unit, cost_micros, currency, *rest = state  # earlier: no rest
     return CostLine(
         as_text(kind),
         as_text(borne_by),
@@ -256,4 +278,5 @@ def _line_restored(state: Sequence[Plain]) -> CostLine:
         as_text(unit),
         as_int(cost_micros),
         as_text(currency),
+        *map(as_int, rest),
     )

@@ -63,6 +63,7 @@ class Verdict:
     ``verdict_id`` is a hash of what was judged and of the input, so a replay gives the same id;
     ``incident_id`` is the same for every breach of one rollout attempt: one incident, one commit.
     Analysts are not shown what `is_withheld`: it differs from another verdict by too few units.
+    Of a breach that does they are shown the numbers `told` instead; None: its own.
     """
 
     verdict_id: str
@@ -80,3 +81,4 @@ class Verdict:
     policy_sha256: str
     arithmetic: Arithmetic
     is_withheld: bool = False
+    told: Arithmetic | None = None

@@ -293,8 +293,7 @@ class Demo:
     def _rollback(self, store: Client, commit: RollbackCommit) -> DemoRollback:
         passed_s = time.monotonic() - self._began_s
         row = queries.verdict(store, commit.verdict_id)
-        arithmetic = row["arithmetic"]
-        assert isinstance(arithmetic, dict), "queries.verdict decodes it"  # noqa: S101
+        arithmetic = queries.judged(store, commit.verdict_id)
         return DemoRollback(
             release=f"{row['model_id']} {row['candidate_version']}",
             verdict=commit.verdict_id,

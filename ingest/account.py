@@ -53,6 +53,8 @@ def account(group: UploadGroup, checked: Checked, partition: Sequence[int]) -> A
             add(made.pending, "fields:unknown_field", unknown[i])
             continue
         refused = refusals.get(i, ())
+        if any(_counted_as(refusal.field) == "rows" for refusal in refused):
+            add(made.kept[partition[i]], "uploads:partly_rejected")
         made.outcomes.append(Receipt(batch_id, sent[i], accepted[i], tuple(refused), unknown[i]))
         for refusal in refused:
             name = f"{_counted_as(refusal.field)}:rejected:{refusal.code}"

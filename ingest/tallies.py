@@ -2,6 +2,7 @@
 
 ``uploads:received``         uploads that reached the decoder, or were refused before it
 ``uploads:rejected:<code>``  of them: refused whole, by reason
+``uploads:partly_rejected``  uploads that were accepted without some of their observations
 ``rows:received``            observations of uploads that could be decoded
 ``rows:rejected:<code>``     of them: refused, alone or with their upload, by reason
 ``units:received``, ``units:rejected:<code>``      unit days, likewise

@@ -1,10 +1,12 @@
-"""The questions that the commands ask, by name. `events_stored` needs the writer's credential: it
-counts what is stored, where views count what may be shown. The others read `hf`, any may.
+"""The questions that the commands ask, by name.
+
+`events_stored`, `mass_balance` and `judged` need the writer's credential: they tell what is stored,
+where views tell what may be shown. The others read `hf`, any may.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from store.client import Table
 from wire.errors import PermanentError
@@ -38,6 +40,14 @@ def verdict(store: Reads, verdict_id: str) -> Row:
     return row
 
 
+def judged(store: Reads, verdict_id: str) -> dict[str, Any]:
+    """The arithmetic of one verdict as it was judged, told or not; {} if it is not stored."""
+    sql = "SELECT arithmetic FROM hf_store.verdict FINAL WHERE verdict_id = {id:String} LIMIT 1"
+    found = store.table(sql, {"id": verdict_id}).rows
+    decoded: dict[str, Any] = json.loads(str(found[0][0])) if found else {}
+    return decoded
+
+
 def verdicts(store: Reads, *, rollout_id: str = "", rows_max: int = 20) -> list[Row]:
     """The latest verdicts, of one rollout if named, newest first, without their arithmetic."""
     return _rows(
@@ -56,10 +66,11 @@ def rollbacks(store: Reads) -> list[Row]:
 
 def mass_balance(store: Reads) -> dict[str, int]:
     """Rows by outcome over all log minutes; `difference` is 0 at rest."""
-    outcomes = ("received", "aggregated", "rejected", "deduplicated", "dead_lettered", "difference")
-    terms = ", ".join(f"sum({name}) AS total_{name}" for name in outcomes)
-    row = store.table(f"SELECT {terms} FROM hf.ingest_quality").rows[0]  # noqa: S608  # the names above
-    return {name: int(str(value)) for name, value in zip(outcomes, row, strict=True)}
+    outcomes = ("received", "aggregated", "rejected", "deduplicated", "dead_lettered")
+    terms = ", ".join(f"sumIf(count, outcome = '{name}')" for name in outcomes)
+    sql = f"SELECT {terms} FROM hf_store.ingest_window FINAL WHERE unit = 'rows'"  # noqa: S608  # the names above
+    row = [int(str(value)) for value in store.table(sql).rows[0]]
+    return {**dict(zip(outcomes, row, strict=True)), "difference": row[0] - sum(row[1:])}
 
 
 def events_stored(store: Reads, *, metric: str = "inference.latency") -> int:

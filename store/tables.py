@@ -47,8 +47,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "event_bucket_ms": "UInt32",
         **{name: _SERIES[name] for name in _RELEASE},
         "metric": "LowCardinality(String)",
-        "uploads": "UInt64",
+        "uploads": "UInt64",  # of the place: the same for each of its metrics
         "n": "UInt64",
+        "uploads_with": "UInt64",  # of them: with this metric; 0 in rows of earlier versions
         "sum": "Float64",
         "buckets": "Array(UInt16)",
         "counts": "Array(UInt32)",
@@ -79,6 +80,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "input_sha256": "String",
         "policy_sha256": "String",
         "arithmetic": "String",  # the whole Arithmetic as JSON
+        "told": "String",  # the Arithmetic that analysts are shown instead; empty: the same
         "withheld": "UInt16",  # 1: too few units more than the verdict before it that is shown
     },
     # one row per action taken or refused
@@ -111,8 +113,11 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "cost_kind": "LowCardinality(String)",  # cloud_calls | egress | cellular | energy
         "borne_by": "LowCardinality(String)",  # provider | user
         "quantity": "Int64",
+        "whole": "Int64",  # of what it is a part: all inferences, all bytes
         "quantity_unit": "LowCardinality(String)",
         "cost_micros": "Int64",
+        "price_micros": "Int64",
+        "price_per": "Int64",  # units of quantity; 0 in lines of earlier versions
     },
     # mass balance by log window: received = aggregated + rejected + deduplicated + dead_lettered
     "ingest_window": {

@@ -16,7 +16,7 @@ from streams.enrolment_burst import EnrolmentBurst
 from streams.partial import Cohort, WindowPartial
 from streams.rollout_specs import specs_of, tree_of
 from streams.series import METRIC_NAMES
-from streams.told_units import ToldUnits
+from streams.told_units import ToldUnits, told_of_breach
 from streams.unit_counts import Counts, add_silence, enrolled_counts, window_counts
 from wire.desired import Policy, Release, Rollout
 
@@ -61,6 +61,7 @@ class RolloutWatch:
     recovering_windows: int = 0
     recovered: bool = False
     told: ToldUnits = field(default_factory=ToldUnits)
+    last_told: Arithmetic = field(default_factory=Arithmetic)
 
     def judge(self, window: WindowPartial) -> Verdict:
         """Take a closed window's units in and look at the evidence."""
@@ -79,10 +80,14 @@ class RolloutWatch:
         arithmetic = replace(arithmetic, attempt=self.attempt)
         verdict = self._verdict(window, VerdictKind.RELEASE, outcome, arithmetic)
         self.told.judge(counts, enrolled)
+        may_tell = self.told.tell()
         if outcome is Outcome.BREACH:
-            self.breach = verdict
+            told = None if may_tell else told_of_breach(arithmetic, self.last_told)
+            verdict = self.breach = replace(verdict, told=told)
             self.at_breach = self.level(window)
-        elif not self.told.tell():
+        elif may_tell:
+            self.last_told = arithmetic
+        else:
             verdict = replace(verdict, is_withheld=True)
         return verdict
 

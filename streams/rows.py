@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.cells import histogram_offsets
-from analytics.types import Verdict
+from analytics.types import Arithmetic, Outcome, Verdict, VerdictKind
 from streams.partial import WindowPartial
 from streams.series import METRIC_NAMES, METRIC_SHAPES, Series
+from streams.told_alerts import told_of_alert
 from wire.times import HOUR_MS, MINUTE_MS
 
 
@@ -116,6 +117,19 @@ def _verdict_row(v: Verdict) -> dict[str, object]:
         "effect_high": a.effect_high,
         "input_sha256": v.input_sha256,
         "policy_sha256": v.policy_sha256,
-        "arithmetic": msgspec.json.encode(asdict(a)).decode(),
+        "arithmetic": _as_json(a),
+        "told": _told(v),
         "withheld": int(v.is_withheld),
     }
+
+
+def _told(v: Verdict) -> str:
+    """What analysts are shown instead of the verdict's own numbers; "": these."""
+    if v.told is not None:
+        return _as_json(v.told)
+    is_alert = v.kind is not VerdictKind.RELEASE and v.outcome is not Outcome.ERROR
+    return _as_json(told_of_alert(v.arithmetic)) if is_alert else ""
+
+
+def _as_json(arithmetic: Arithmetic) -> str:
+    return msgspec.json.encode(asdict(arithmetic)).decode()

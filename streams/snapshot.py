@@ -8,7 +8,7 @@ import msgspec
 
 from analytics.evidence.admission import Admission
 from analytics.evidence.rollout import RolloutEvidence
-from analytics.types import Verdict
+from analytics.types import Arithmetic, Verdict
 from streams.clocks import check_window
 from streams.codec import pack, unpack
 from streams.decide import Decider
@@ -111,6 +111,7 @@ def _watch_state(watch: RolloutWatch) -> dict[str, object]:
         "recovering_windows": watch.recovering_windows,
         "recovered": watch.recovered,
         "told": watch.told.state(),
+        "last_told": watch.last_told,
     }
 
 
@@ -142,6 +143,7 @@ def _restore_watch(state: dict[str, Any]) -> RolloutWatch:
         recovering_windows=state["recovering_windows"],
         recovered=state["recovered"],
         told=ToldUnits.restore(state.get("told", ())),  # earlier versions told everything
+        last_told=msgspec.convert(state.get("last_told", {}), Arithmetic),
     )
 
 

@@ -130,7 +130,7 @@ def _added(lines: list[tuple[QuantityKey, CostLine]]) -> list[tuple[QuantityKey,
         where = (key, line.kind, line.currency)
         old = added.get(where)
         added[where] = line if old is None else old + line
-    return [(key, line) for (key, _, _), line in added.items() if line.quantity or line.cost_micros]
+    return [(key, line) for (key, _, _), line in added.items() if not line.is_nothing]
 
 
 def _quantities(window: WindowPartial) -> list[tuple[QuantityKey, Quantities, Quantities]]:
@@ -177,8 +177,11 @@ def _cost_rows(
         "cost_kind": [line.kind for _, line in lines],
         "borne_by": [line.borne_by for _, line in lines],
         "quantity": [line.quantity for _, line in lines],
+        "whole": [line.whole for _, line in lines],
         "quantity_unit": [line.unit for _, line in lines],
         "cost_micros": [line.cost_micros for _, line in lines],
+        "price_micros": [line.price_micros for _, line in lines],
+        "price_per": [line.price_per for _, line in lines],
     }
 
 

@@ -80,4 +80,16 @@ def rows_of(table: str, **changed: Column) -> dict[str, Column]:
 
 def shown_rows(rows: dict[str, Column]) -> dict[str, Column]:
     """The rows of `metric_rows` as `metric_shown` has them, if each is large enough by itself."""
+    rows = {**rows, "uploads_with": rows["uploads"]}
     return {name: rows[name] for name in TABLES["metric_shown"]}
+
+
+def next_minute() -> dict[str, Column]:
+    """A window that is later than every other of these tests: what is before it is over."""
+    return rows_of(
+        "ingest_window",
+        window_start=[START_MS + 60_000],
+        unit=["fields"],
+        outcome=["received"],
+        count=[1],
+    )

@@ -12,7 +12,7 @@ from store.client import Client
 from store.tables import TABLES
 from store.writer import Writer
 from tests.integration.store_fixtures import StoreEndpoint
-from tests.integration.store_rows import START_MS, metric_rows, rows_of, shown_rows
+from tests.integration.store_rows import START_MS, metric_rows, next_minute, rows_of, shown_rows
 from wire.errors import PermanentError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "store" / "hf_columns.json"
@@ -112,21 +112,22 @@ def test_the_same_rows_written_twice_count_once(writer: Writer, analyst: Client)
     rows = metric_rows(samples, model="twice")
     ingest = rows_of(
         "ingest_window",
-        window_start=[1_600_000_020_000] * 2,
-        unit=["rows"] * 2,
-        outcome=["received", "aggregated"],
-        count=[30, 30],
+        window_start=[1_600_000_020_000] * 4,
+        unit=["rows", "rows", "uploads", "rows"],
+        outcome=["received", "deduplicated", "deduplicated", "aggregated"],
+        count=[60, 30, 10, 30],
     )
 
     for _ in range(2):
-        assert writer.write({"metric_shown": shown_rows(rows), "ingest_window": ingest}) == 4
+        assert writer.write({"metric_shown": shown_rows(rows), "ingest_window": ingest}) == 6
+    writer.write({"ingest_window": next_minute()})
 
     minute = "SELECT n, mean FROM hf.metric_minute WHERE model_id = 'twice'"
     assert list(analyst.rows(minute)) == [(30, pytest.approx(19 / 3))]
     totals = "SELECT sum(n) FROM hf.metric_totals WHERE model_id = 'twice'"
     assert list(analyst.rows(totals)) == [(30,)]
     balance = "SELECT * EXCEPT minute FROM hf.ingest_quality WHERE minute = '2020-09-13 12:27:00'"
-    assert list(analyst.rows(balance)) == [(30, 30, 0, 0, 0, 0)]
+    assert list(analyst.rows(balance)) == [(30, 0, 0, 30, 0, 0)]
 
 
 def test_release_health_has_one_row_per_release_and_arm(writer: Writer, analyst: Client) -> None:
@@ -280,36 +281,6 @@ def test_costs_are_exact_and_kept_apart_by_currency_and_payer(
     ]
 
 
-def test_the_mass_balance_shows_what_is_missing(writer: Writer, analyst: Client) -> None:
-    before = queries.mass_balance(analyst)
-
-    writer.write(
-        {
-            "ingest_window": rows_of(
-                "ingest_window",
-                window_start=[START_MS] * 4,
-                partition=[3] * 4,
-                unit=["rows", "rows", "rows", "uploads"],
-                outcome=["received", "aggregated", "rejected", "received"],
-                reason=["", "", "metric_out_of_bounds", ""],
-                count=[100, 90, 7, 5],
-            )
-        }
-    )
-
-    after = queries.mass_balance(analyst)
-    assert {name: after[name] - before[name] for name in after} == {
-        "received": 100,
-        "aggregated": 90,
-        "rejected": 7,
-        "deduplicated": 0,
-        "dead_lettered": 0,
-        "difference": 3,
-    }
-    reasons = "SELECT n FROM hf.ingest_reasons WHERE reason = 'metric_out_of_bounds'"
-    assert list(analyst.rows(reasons)) == []  # fewer than ten, without others
-
-
 def test_stored_events_are_counted_by_metric(store_endpoint: StoreEndpoint, writer: Writer) -> None:
     client = store_endpoint.writer()
     before = queries.events_stored(client, metric="memory.peak")
@@ -318,62 +289,6 @@ def test_stored_events_are_counted_by_metric(store_endpoint: StoreEndpoint, writ
     writer.write({"metric_window": rows})
 
     assert queries.events_stored(client, metric="memory.peak") - before == 12
-
-
-def test_a_withheld_verdict_is_shown_to_nobody_but_a_breach_is(
-    writer: Writer, analyst: Client
-) -> None:
-    writer.write(
-        {
-            "verdict": rows_of(
-                "verdict",
-                verdict_id=["wh-told", "wh-waits", "wh-breach"],
-                outcome=["inconclusive", "inconclusive", "breach"],
-                rollout_id=["withheld"] * 3,
-                units_candidate=[20, 21, 30],
-                units_control=[20, 29, 30],
-                withheld=[0, 1, 0],
-                arithmetic=["{}"] * 3,
-            )
-        }
-    )
-
-    found = queries.verdicts(analyst, rollout_id="withheld")
-
-    assert {row["verdict_id"] for row in found} == {"wh-told", "wh-breach"}
-
-
-def test_reasons_of_few_rows_are_added_up_when_their_hour_is_over(
-    writer: Writer, analyst: Client
-) -> None:
-    hour_ms, minute_ms = 3_600_000, 60_000
-    since = START_MS // hour_ms * hour_ms - 100 * hour_ms
-    counts = [("rs-a", 5, 12), ("rs-a", 6, 7), ("rs-a", 7, 5), ("rs-b", 7, 3), ("rs-c", 8, 8)]
-
-    def write(first: int, *lines: tuple[str, int, int]) -> None:
-        reasons, minutes, numbers = zip(*lines, strict=True)
-        rows = rows_of(
-            "ingest_window",
-            window_start=[first + minute * minute_ms for minute in minutes],
-            partition=[7] * len(lines),
-            unit=["fields"] * len(lines),
-            outcome=["rejected"] * len(lines),
-            reason=list(reasons),
-            count=list(numbers),
-        )
-        writer.write({"ingest_window": rows})
-
-    write(since, *counts)
-    write(START_MS, ("rs-newest", 0, 1))
-
-    rows = analyst.rows(
-        "SELECT dateDiff('minute', toStartOfHour(minute), minute), reason, n "
-        "FROM hf.ingest_reasons "
-        "WHERE unit = 'fields' AND toUnixTimestamp(toStartOfHour(minute)) * 1000 = {since:Int64} "
-        "ORDER BY minute, reason",
-        {"since": since},
-    )
-    assert list(rows) == [(0, "other", 11), (0, "rs-a", 12), (5, "rs-a", 12)]
 
 
 @pytest.mark.parametrize("more", [0, 1, 9, 10])

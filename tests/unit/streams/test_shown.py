@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from analytics.cells import aggregate, histogram_offsets, merge
 from streams.partial import WindowPartial
 from streams.series import METRIC_NAMES, METRIC_SHAPES, Series
 from streams.shown import CLASS_OTHER, rare, shown_rows
-from wire.smallest_cell import UPLOADS_MIN
+from wire.smallest_cell import PARTIAL_MIN, UPLOADS_MIN
 
 CLASS = METRIC_NAMES.index("prediction.class")
 LATENCY = METRIC_NAMES.index("inference.latency")
@@ -62,26 +63,53 @@ def test_an_upload_counts_once_in_each_of_its_cells(sent: Sent) -> None:
                 assert counted == sum(int(code) in codes for codes in having)
 
 
-@given(uploads)
-def test_exactly_the_cells_of_enough_uploads_are_shown(sent: Sent) -> None:
+def shown_of(sent: Sent) -> dict[int, dict[int, tuple[int, int, int, float]]]:
+    """By minute and metric: uploads, observations, uploads that have the metric, sum."""
     rows = shown_rows(window_of(sent))
+    metrics = rows["metric"].codes  # type: ignore[union-attr]  # coded by `shown_rows`
+    found: dict[int, dict[int, tuple[int, int, int, float]]] = {}
+    columns = [np.asarray(rows[name]) for name in ("uploads", "n", "uploads_with", "sum")]
+    at = np.asarray(rows["event_bucket"]) // 60_000
+    for i, metric in enumerate(metrics):
+        uploads, n, having, total = (column[i] for column in columns)
+        found.setdefault(int(at[i]), {})[int(metric)] = (
+            int(uploads), int(n), int(having), float(total),
+        )  # fmt: skip
+    return found
 
+
+@given(uploads)
+def test_all_metrics_of_a_place_are_shown_or_wait_and_say_the_same(sent: Sent) -> None:
+    """Every observation has a latency, and some have a class."""
     expected = {}
     for minute in range(3):
-        count = sum(any(m == minute for m, _, _ in each) for _, each in sent)
-        if count >= UPLOADS_MIN:
-            expected[minute * 60_000] = count
-    found = {
-        int(at): int(count)
-        for at, metric, count in zip(
-            np.asarray(rows["event_bucket"]),
-            rows["metric"].codes,  # type: ignore[union-attr]  # coded by `shown_rows`
-            np.asarray(rows["uploads"]),
-            strict=True,
-        )
-        if metric == LATENCY
-    }
-    assert found == expected
+        rows = [[has for m, _, has in each if m == minute] for _, each in sent]
+        every, having = sum(map(bool, rows)), sum(map(any, rows))
+        n = sum(map(len, rows))
+        if every < UPLOADS_MIN or (0 < having < UPLOADS_MIN and every < PARTIAL_MIN):
+            continue
+        expected[minute] = {LATENCY: (every, n, every, float(n))}
+        if having >= UPLOADS_MIN:
+            expected[minute][CLASS] = (every, n, having, np.nan)
+    found = shown_of(sent)
+
+    assert found.keys() == expected.keys()
+    for minute, metrics in found.items():
+        assert {m: row[:3] for m, row in metrics.items()} == {
+            m: row[:3] for m, row in expected[minute].items()
+        }
+        assert metrics[LATENCY][3] == pytest.approx(expected[minute][LATENCY][3])
+
+
+@given(uploads)
+def test_the_classes_of_a_place_add_up_to_its_observations(sent: Sent) -> None:
+    rows = shown_rows(window_of(sent))
+
+    counts = rows["counts"]
+    for i, metric in enumerate(rows["metric"].codes):  # type: ignore[union-attr]  # coded
+        if metric == CLASS:
+            told = counts.values[counts.offsets[i] : counts.offsets[i + 1]]  # type: ignore[union-attr]  # ragged
+            assert told.sum() == np.asarray(rows["n"])[i]
 
 
 @given(uploads)
@@ -108,3 +136,4 @@ def test_the_smallest_sibling_joins_what_is_too_small() -> None:
     assert rare(np.array([30, 12, 3])).tolist() == [False, True, True]
     assert rare(np.array([30, 12])).tolist() == [False, False]
     assert rare(np.array([3, 4])).tolist() == [True, True]
+    assert rare(np.array([30, 12]), without=1).tolist() == [False, True]

@@ -1,4 +1,4 @@
-"""Two verdicts that analysts are told differ by no unit or by ten of each arm, whatever came."""
+"""What analysts are told of two verdicts differs by no unit or ten of each arm, whatever came."""
 
 from itertools import pairwise
 
@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.evidence.spec import ArmCounts, Stratum
-from analytics.types import Outcome, VerdictKind
+from analytics.types import Arithmetic, Outcome, VerdictKind
 from streams.codec import pack, unpack
+from streams.decide import Decider
 from streams.log.base import Append
 from streams.log.memory import MemoryLog
+from streams.rollout_watch import start_watch
 from streams.rows import verdict_rows
-from streams.told_units import ToldUnits
+from streams.snapshot import decider_parts, restore_decider
+from streams.told_units import ToldUnits, told_of_breach
 from streams.unit_counts import Counts
 from tests.fakes.segments import START_MS, desired, telemetry
 from tests.unit.streams.test_stages import replayed, verdicts
@@ -69,15 +72,52 @@ def _slow_log(seed: int, seconds: int) -> MemoryLog:
     return log
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_breach_is_told_always_and_others_wait(seed: int) -> None:
-    """A rollback is recomputed from its breach; what came by ones before it is not."""
+@pytest.mark.parametrize("seed", range(6))
+def test_a_breach_is_told_at_once_in_numbers_that_were_told(seed: int) -> None:
+    """Nothing that analysts see of one verdict after another rests on one to nine units."""
     judged = [v for v in verdicts(replayed(_slow_log(seed, 240))) if v.kind is VerdictKind.RELEASE]
 
     assert [v.is_withheld for v in judged if v.outcome is Outcome.BREACH] == [False]
-    told = [v.arithmetic for v in judged if not v.is_withheld and v.outcome is not Outcome.BREACH]
+    told = [v.told or v.arithmetic for v in judged if not v.is_withheld]
     assert 3 < len(told) < len(judged) / 2
     for first, second in pairwise(told):
         for arm in ("units_candidate", "units_control"):
             assert not 0 < getattr(second, arm) - getattr(first, arm) < UPLOADS_MIN
-    assert verdict_rows(judged)["withheld"] == [int(v.is_withheld) for v in judged]
+    rows = verdict_rows(judged)
+    assert rows["withheld"] == [int(v.is_withheld) for v in judged]
+    assert [bool(text) for text in rows["told"]] == [v.told is not None for v in judged]  # type: ignore[union-attr]  # a list
+
+
+def _arithmetic(metric: str, number: float) -> Arithmetic:
+    """Every number another."""
+    return Arithmetic(
+        metric=metric, log_threshold_equal=9.0, log_threshold_margin=3.0,
+        log_e_equal=number + 10, log_e_equal_sup=number + 11, log_e_margin=number + 12,
+        log_e_margin_sup=number + 13, units_candidate=int(number), units_control=int(number) + 1,
+        effect=number, effect_low=number - 1, effect_high=number + 1, assignment_log_e=number,
+        strata={"DE": number}, named_cohorts=("DE",), metrics={metric: number},
+        reason=f"{number}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["inference.latency", "inference.energy"])
+def test_a_breach_that_few_came_for_says_nothing_that_they_changed(metric: str) -> None:
+    before = _arithmetic("inference.latency", 30.0)
+
+    one, other = (told_of_breach(_arithmetic(metric, n), before) for n in (33.0, 37.0))
+
+    assert repr(one) == repr(other)  # nan is not equal to itself
+    assert (one.metric, one.units_candidate, one.metrics) == (metric, 30, before.metrics)
+    assert (one.log_e_equal_sup, one.log_e_margin_sup) == (9.0, 3.0)
+    assert (one.effect == 30.0) is (metric == before.metric)
+
+
+def test_what_was_told_last_outlives_a_restart() -> None:
+    decider = Decider(1, 1000)
+    watch = start_watch(desired().releases[0], desired().policy, "0" * 64, attempt=1)
+    watch.last_told = _arithmetic("inference.latency", 30.0)
+    decider.watches["r1"] = watch
+
+    restored = restore_decider(decider_parts(decider), partitions=1, window_ms=1000)
+
+    assert restored.watches["r1"].last_told == watch.last_told
