@@ -25,8 +25,8 @@ class Analyst(Protocol):
         """Run a query; its rows."""
 
 
-EXACT: Final = ("cost_daily", "ingest_quality", "ingest_reasons", "rollbacks", "verdicts")
-"""Views that hold no event of this fleet; docs/privacy.md says what each shows."""
+BESIDE: Final = ("cost_daily", "ingest_quality", "ingest_reasons", "rollbacks", "verdicts")
+"""Views that `bench.privacy_beside` reads, and `rollbacks`, which repeats what `verdicts` shows."""
 _HEALTH: Final = (
     *("inference.latency", "inference.energy", "inference.error"),
     *("network.sent", "network.received", "prediction.class"),
@@ -121,7 +121,7 @@ def read_views(analyst: Analyst, shown: Shown) -> list[Result]:
         "SELECT name FROM system.tables WHERE database = 'hf'")})  # fmt: skip
     results = []
     for view in views:
-        if view in EXACT:
+        if view in BESIDE:
             continue
         cells, below, differ = _read(analyst, shown, view) if view in READERS else (0, 1, 0)
         results += [

@@ -4,6 +4,8 @@ The truth is counted here from single observations, by sorting uploads themselve
 stages' own counting. An upload has a number of its own and lies in one window.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +14,10 @@ from numpy.typing import NDArray
 
 from analytics.cells import aggregate
 from bench.privacy_truth import Facts
-from streams.partial import WindowPartial
-from streams.series import LATE_MINUTES, METRIC_NAMES, METRIC_SHAPES, Series
+from streams.partial import CostDay, DayUse, Quality, WindowPartial
+from streams.series import LATE_MINUTES, METRIC_NAMES, METRIC_SHAPES, CostSeries, Series
+from streams.window_costs import WindowCosts
+from wire.columns import FLOAT_ABSENT_BITS, UINT_ABSENT
 from wire.times import MINUTE_MS
 
 START_MS: Final = 1_763_002_800_000  # 2025-11-13 03:00:00 UTC
@@ -25,6 +29,11 @@ _REGIONS: Final = 60
 _TIERS: Final = ("low", "mid", "high")
 _PLATFORMS: Final = ("android", "ios")
 _HOUR_MINUTES: Final = 60
+_BILLED: Final = {
+    "energy_mj": "inference.energy",
+    "bytes_sent": "network.sent",
+    "bytes_received": "network.received",
+}
 _PRESENT: Final = {  # share of observations that have it; the two bytes seldom differ
     "inference.latency": 0.999,
     "inference.energy": 0.6,
@@ -82,7 +91,13 @@ class Fleet:
         )
         start = START_MS + number * WINDOW_MINUTES * MINUTE_MS
         series = [_series(kind) for kind in kinds.tolist()]
-        partial = WindowPartial(start, WINDOW_MINUTES * MINUTE_MS, series, cells)
+        remote, cellular = _places(rng, model)
+        partial = WindowPartial(
+            start, WINDOW_MINUTES * MINUTE_MS, series, cells,
+            costs=_costs(start, np.stack([model, version, remote, cellular], axis=1), of_row,
+                         bucket >> 1, columns),
+            quality=_quality(rng, len(of_row)),
+        )  # fmt: skip
         facts = Facts(
             window=start,
             model=model[of_row],
@@ -90,6 +105,8 @@ class Fleet:
             arm=arm[of_row],
             bucket=bucket,
             upload=self._uploads + of_row,
+            remote=remote[of_row],
+            cellular=cellular[of_row],
             columns=columns,
         )
         self._uploads += count
@@ -150,3 +167,58 @@ def _columns(
             values = np.rint(rng.gamma(2, 50, count)).astype(np.float32)
         columns[METRIC_NAMES.index(name)] = values, rng.random(count) < share
     return columns
+
+
+def _places(
+    rng: np.random.Generator, model: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each upload whether the cloud infers, and whether it is on cellular.
+
+    A third of the models are in the cloud, a third at times; a quarter is never on wifi, and of the
+    others every hundredth upload is.
+    """
+    remote = (model % 3 == 0) | ((model % 3 == 1) & (rng.random(len(model)) < 0.3))
+    return remote, (model % 4 == 0) | (rng.random(len(model)) < 0.99)
+
+
+def _costs(
+    start_ms: int,
+    of_upload: NDArray[np.int64],
+    of_row: NDArray[np.int64],
+    minute: NDArray[np.int64],
+    columns: Mapping[int, tuple[NDArray[np.float32] | NDArray[np.uint32], NDArray[np.bool_]]],
+) -> dict[CostDay, DayUse]:
+    """What is billed of a window, by the stages' own counting."""
+    kinds, key = np.unique(of_upload, axis=0, return_inverse=True)
+    series = [
+        CostSeries(
+            "app", model_name(m), version_name(v), "cellular" if c else "wifi",
+            "cloud" if r else "device",
+        )
+        for m, v, r, c in kinds.tolist()
+    ]  # fmt: skip
+    used = {}
+    for name, metric in _BILLED.items():
+        values, present = columns[METRIC_NAMES.index(metric)]
+        if name == "energy_mj":
+            absent = np.uint32(FLOAT_ABSENT_BITS).view(np.float32)
+            used[name] = np.where(present, values, absent).astype(np.float32)
+        else:
+            whole = np.where(present, values, 0).astype(np.uint32)
+            used[name] = np.where(present, whole, np.uint32(UINT_ABSENT))
+    costs = WindowCosts(start_ms)
+    costs.add(series, key.reshape(-1)[of_row].astype(np.int32), minute, used, of_row)
+    return costs.billed
+
+
+def _quality(rng: np.random.Generator, rows: int) -> Counter[Quality]:
+    """Rows that were counted, and a few uploads that were refused or sent again."""
+    counted = Counter({Quality("rows", "aggregated", ""): rows})
+    for outcome, reason in (("rejected", "metric_out_of_bounds"), ("deduplicated", "")):
+        uploads = int(rng.integers(0, 16))
+        more = int(rng.integers(1, 4)) * uploads
+        counted[Quality("uploads", outcome, reason)] += uploads
+        counted[Quality("rows", outcome, reason)] += more
+        rows += more
+    counted[Quality("rows", "received", "")] += rows
+    return counted

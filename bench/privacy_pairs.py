@@ -96,19 +96,24 @@ class Near:
 
 
 def draw(shown: Shown, rng: np.random.Generator, count: int) -> Iterator[Pair]:
-    """`count` pairs, the kinds in turn, around rows that are small."""
+    """`count` pairs, each once, the kinds in turn, around rows that are small."""
     metric = shown.places[:, _COLUMN["metric"]]
     numbers = np.flatnonzero(np.isin(metric, _NUMBERS))
     classes = np.flatnonzero(shown.places[:, _COLUMN["code"]] >= 0)
     kinds = list(KINDS.items())
-    for i in range(count):
+    asked: set[tuple[str, str]] = set()
+    i = 0
+    while len(asked) < count and i < 20 * count:
+        i += 1
         kind, make = kinds[i % len(kinds)]
         rows = classes if kind.startswith("class") else numbers
         picks = rng.choice(rows, 4)
         row = int(picks[np.argmin(shown.n[picks])])
         model, version, arm, of, at_ms, _, code = shown.places[row].tolist()
         first, second = make(Near(model, version, arm, of, at_ms, code, int(shown.n[row])))
-        yield Pair(kind, first, second)
+        if (first.sql, second.sql) not in asked:
+            asked.add((first.sql, second.sql))
+            yield Pair(kind, first, second)
 
 
 def _minutes(
