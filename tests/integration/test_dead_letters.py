@@ -159,7 +159,7 @@ def test_after_a_repair_and_a_replay_it_is_as_if_nothing_had_happened(tmp_path: 
         balance = poisoned.balance()
         assert balance["received"] == balance["aggregated"] + balance.get("deduplicated", 0)
         assert balance == whole.balance()
-        assert queries.mass_balance(poisoned.store.analyst())["difference"] == 0
+        assert queries.mass_balance(poisoned.store.writer())["difference"] == 0
         assert poisoned.command("list")["waiting"] == 0
 
 

@@ -238,13 +238,37 @@ def test_remote_inferences_are_calls_and_cellular_counts_both_ways(placement: st
         placement=placement, network="cellular", inferences=5, received_bytes=70, sent_bytes=30
     )
 
-    assert used == Quantities(cloud_inferences=5, received_bytes=70, cellular_bytes=100)
+    assert used == Quantities(
+        cloud_inferences=5, received_bytes=70, cellular_bytes=100, traffic_bytes=100
+    )
 
 
 def test_inferences_on_the_phone_over_wifi_cost_neither_calls_nor_cellular() -> None:
     used = quantities_of(placement="device", network="wifi", inferences=5, received_bytes=70)
 
-    assert used == Quantities(device_inferences=5, received_bytes=70)
+    assert used == Quantities(device_inferences=5, received_bytes=70, traffic_bytes=70)
+
+
+def test_a_line_says_what_it_is_a_part_of_and_its_price_and_both_outlive_a_restart() -> None:
+    meter, key = CostMeter(), QuantityKey("a", "m", "1", 0)
+    card = [PriceEntry(0, "EUR", 150, 3_000_000, 50_000, 300_000)]
+    used = Quantities(3, 5, 0, 40, 0, 100)
+
+    lines = [*meter.add(key, used, card)]
+    again = CostMeter()
+    again.restore(meter.state())
+    lines += again.add(key, Quantities(7, 0, 0, 0, 0, 50), card)
+
+    told = {
+        kind: tuple(
+            sum(getattr(line, c) for line in lines if line.kind == kind)
+            for c in ("quantity", "whole")
+        )
+        for kind in ("cloud_calls", "cellular")
+    }
+    assert told == {"cloud_calls": (5, 15), "cellular": (40, 150)}
+    prices = {(line.kind, line.price_micros, line.price_per) for line in lines}
+    assert prices == {("cloud_calls", 150, 1), ("cellular", 3_000_000, 10**9)}
 
 
 @pytest.mark.parametrize(("placement", "network"), [("moon", "wifi"), ("cloud", "5g")])
