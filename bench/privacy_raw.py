@@ -19,6 +19,7 @@ from wire.smallest_cell import UPLOADS_MIN
 from wire.times import MINUTE_MS
 
 ANY: Final = -1
+_ROUNDED: Final = 0.5  # counts are whole, and bills are rounded to whole units
 
 
 class Selection(NamedTuple):
@@ -143,5 +144,5 @@ def is_somebodys(difference: float, upload: Ints, by_row: NDArray[np.float64]) -
     each = np.bincount(of_row, weights=by_row, minlength=len(names))
     behind = np.count_nonzero(each)
     total = float(each.sum())
-    near = abs(difference - total) <= 1.0 + 1e-9 * float(np.abs(each).sum())
-    return bool(0 < behind < UPLOADS_MIN and near and abs(total) >= 1.0 and difference)
+    near = abs(difference - total) <= _ROUNDED + 1e-9 * float(np.abs(each).sum())
+    return bool(0 < behind < UPLOADS_MIN and near and abs(total) > _ROUNDED)
