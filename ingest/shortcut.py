@@ -10,7 +10,7 @@ import re
 from typing import Any, Final
 
 from ingest.budgeted import BudgetedProtocol
-from ingest.connections import NEVER, Rank
+from ingest.connections import NEVER, ConnectionLimits, Rank
 from ingest.http_answer import problem_bytes, receipt_bytes
 from ingest.http_body import KEYED, MEANT, SLOT, Headers, RequestReader, Scope
 from ingest.receipt import Outcome, Receipt, UploadRefused
@@ -27,16 +27,19 @@ _ODD: Final = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"t
 _LENGTH_DIGITS_MAX: Final = 7
 
 
-def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
+def plain_request(data: bytes, limits: ConnectionLimits) -> tuple[Headers, bytes] | None:
     """Headers and body of a whole, plain upload request; None if it is anything else."""
-    end = data.find(b"\r\n\r\n")
+    end = data.find(b"\r\n\r\n", 0, limits.head_bytes_max)
     if end < 0 or not data.startswith(_START):
         return None
     start, end = len(_START), end + 2
     if _HEAD.fullmatch(data, start, end) is None:
         return None  # another reader might see another request in these bytes
     found = Headers(length=-1)
-    for name, value in _FIELDS.findall(data, start, end):
+    fields = _FIELDS.findall(data, start, end)
+    if len(fields) > limits.headers_max:
+        return None
+    for name, value in fields:
         name, value = name.lower(), value.strip(b" \t")  # noqa: PLW2901
         if name == b"content-length":
             if found.length >= 0 or not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX:
@@ -162,7 +165,7 @@ class UploadProtocol(BudgetedProtocol):
     def _read(self, data: bytes) -> None:
         """Take the short way if nothing else is under way on this connection."""
         if self._is_idle():
-            plain = plain_request(data)
+            plain = plain_request(data, self._connections.limits)
             if plain is not None and self._take(*plain):
                 return
         super().data_received(data)

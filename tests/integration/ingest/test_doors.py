@@ -108,11 +108,21 @@ def test_empty_lines_without_end_are_refused(server: Running) -> None:
         assert answer(one)[0] == 431
 
 
-def test_too_many_headers_are_refused_and_many_are_not(server: Running) -> None:
+@pytest.mark.parametrize("name", ["X{}.y", "X{}"], ids=["ordinary way", "short way"])
+def test_too_many_headers_are_refused_and_many_are_not(server: Running, name: str) -> None:
     sent = upload().SerializeToString()
     for count, expected in ((80, 200), (120, 431)):
         with connect(server) as one:
-            one.sendall(request(server, sent, *(f"X{i}.y: 1" for i in range(count))))
+            one.sendall(request(server, sent, *(name.format(i) + ": 1" for i in range(count))))
+            assert answer(one)[0] == expected
+
+
+@pytest.mark.parametrize("name", ["X.y", "X"], ids=["ordinary way", "short way"])
+def test_a_whole_head_that_is_too_large_is_refused(server: Running, name: str) -> None:
+    sent = upload().SerializeToString()
+    for size, expected in ((12_000, 200), (17_000, 431), (100_000, 431)):
+        with connect(server) as one:
+            one.sendall(request(server, sent, f"{name}: {'a' * size}"))
             assert answer(one)[0] == expected
 
 

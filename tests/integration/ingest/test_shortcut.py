@@ -17,6 +17,8 @@ from tests.fakes.ingest_world import Running, StallingLog, running, upload
 from tests.fakes.node_world import until
 from tests.fakes.raw_http import answer, batch_of, connect, request
 
+LIMITS = ConnectionLimits()
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -184,13 +186,13 @@ HEAD = b"POST /v1/telemetry HTTP/1.1\r\nHost: h\r\n"
     ],
 )
 def test_what_is_not_plain_goes_the_ordinary_way(data: bytes) -> None:
-    assert plain_request(data) is None
+    assert plain_request(data, LIMITS) is None
 
 
 @given(st.binary(max_size=50), st.binary(max_size=200))
 def test_no_bytes_upset_the_short_way(junk: bytes, body: bytes) -> None:
-    plain_request(junk)
-    found = plain_request(HEAD + junk + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    plain_request(junk, LIMITS)
+    found = plain_request(HEAD + junk + b"Content-Length: %d\r\n\r\n" % len(body) + body, LIMITS)
 
     if found is not None:
         assert found[0].length == len(found[1])
