@@ -52,7 +52,7 @@ class GrpcLimits:
     """
 
     body: BodyLimits = field(default_factory=BodyLimits)
-    streams_max: int = 16
+    streams_max: int = 100
     connections_max: int = 500
     metadata_bytes_max: int = 8 * 1024
     handshake_s: float = 10.0

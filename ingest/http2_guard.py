@@ -16,6 +16,7 @@ _HEADERS, _PUSH, _CONTINUATION = 1, 5, 9
 _END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
 _PRIORITY_BYTES: Final = 5
 _BLOCK_BYTES_MAX: Final = 64 * 1024
+_REMEMBERED: Final = 8
 _LIST_BYTES_MAX: Final = 128 * 1024
 
 
@@ -30,6 +31,7 @@ class HeaderGuard:
         self._wanted = 0
         self._block: bytearray | None = None  # a header block that goes on in the next frame
         self._stream = b""
+        self._plain: set[bytes] = set()
 
     def refuses(self, data: bytes) -> bool:
         """Whether these bytes must not be passed on; then nothing more of the connection may."""
@@ -84,12 +86,30 @@ class HeaderGuard:
         return self._is_plain(block)
 
     def _is_plain(self, block: bytes) -> bool:
-        """ASCII alone, but for values that are declared binary."""
+        """ASCII alone, but for values that are declared binary.
+
+        Clients say the same again and again: a block that changed nothing in the table means the
+        same for as long as nothing else does.
+        """
+        if block in self._plain:
+            return True
+        table = self._decoder.header_table
+        size, newest, count = table.maxsize, self._newest(), len(table.dynamic_entries)
         try:
             headers = self._decoder.decode(block, raw=True)
         except Exception:  # noqa: BLE001  # whatever its reader stumbles over is no header block
             return False
-        return all(
-            bytes(name).isascii() and (bytes(value).isascii() or bytes(name).endswith(b"-bin"))
-            for name, value in headers
-        )
+        for name, value in headers:
+            if not (name.isascii() and (value.isascii() or name.endswith(b"-bin"))):
+                return False
+        is_same = table.maxsize == size and len(table.dynamic_entries) == count
+        if is_same and self._newest() is newest and len(self._plain) < _REMEMBERED:
+            self._plain.add(block)
+        else:
+            self._plain.clear()
+        return True
+
+    def _newest(self) -> object:
+        """Of the table's entries: another one for as long as this one is held."""
+        entries = self._decoder.header_table.dynamic_entries
+        return entries[0] if entries else None

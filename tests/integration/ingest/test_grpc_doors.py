@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,17 @@ def call(server: Running) -> telemetry_pb2.Receipt:
 def connected(server: Running) -> socket.socket:
     host, _, port = server.grpc.partition(":")
     return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_many_calls_at_a_time_are_nobodys_fault(tmp_path: Path) -> None:
+    """A stock client opens the next call before the server has forgotten the last."""
+    with (
+        running(tmp_path, MemoryLog(), settings=FEW) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+        ThreadPoolExecutor(32) as phones,
+    ):
+        receipts = list(phones.map(lambda _: called(channel, server), range(600)))
+    assert {receipt.accepted_rows for receipt in receipts} == {1}
 
 
 def called(channel: grpc.Channel, server: Running) -> telemetry_pb2.Receipt:

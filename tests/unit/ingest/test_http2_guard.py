@@ -70,6 +70,26 @@ def test_a_stray_byte_out_of_the_table_never_passes() -> None:
     assert refused(headers(stored), headers(b"\x40\x05:path\x03a\xc0b", stream=3))
 
 
+@given(
+    st.lists(st.sampled_from([b"\xbe", b"\xbf", b"\x3e\xbe", b"\x20", b"\x3f\xe1\x1f"]), max_size=8)
+)
+def test_what_was_plain_once_is_judged_by_the_table_of_now(blocks: list[bytes]) -> None:
+    """A block of indexes alone means what the table says, which other blocks change."""
+    path, stray = b"\x40\x05:path\x02/a", b"\x40\x05x-bin\x03a\xc0b"
+    guard, plain = HeaderGuard(), hpack.Decoder()
+    guard.refuses(PREFACE)
+    for number, part in enumerate([path, b"\xbe", *blocks, stray, *blocks, path, b"\xbe"]):
+        try:
+            plain.decode(part, raw=True)
+            is_known = True
+        except hpack.HPACKError:
+            is_known = False
+        refused_now = guard.refuses(headers(part, stream=2 * number + 1))
+        assert refused_now is not is_known
+        if refused_now:
+            break
+
+
 @pytest.mark.parametrize(
     "frames",
     [
