@@ -43,5 +43,5 @@ def test_a_pair_isolates_whom_it_leaves_with_fewer_than_nine_others(
 
     tally.judge("any", 3.0, 3.0, behind)
 
-    assert tally.isolated == isolated
+    assert tally.isolated["any"] == isolated
     assert tally.unexplained == 0
