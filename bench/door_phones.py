@@ -206,7 +206,6 @@ def main() -> None:
     began_s, cpu_s = time.monotonic(), time.process_time()
     both = asyncio.run(_run(phones, bodies))
     both.cpu_share = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
-    print("DBG", both.grpc.statuses, len(both.grpc.took_ms), both.http.statuses, file=sys.stderr)
     print(msgspec.json.encode(both).decode(), flush=True)
 
 
