@@ -144,6 +144,7 @@ class Client(asyncio.Protocol):
         self._unread.clear()
         if self._server is not None:
             self._server.transport.abort()
+            self._server = None  # each holds the other, and what both hold
 
     def pause_writing(self) -> None:
         """It does not read its answers: nor are they read, and not for long."""
@@ -236,8 +237,9 @@ class Client(asyncio.Protocol):
     # -- what grpcio does
 
     def answer(self, data: bytes) -> None:
-        """Pass an answer on."""
-        self.transport.write(data)
+        """Pass an answer on, if anybody is there."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def pause(self, is_full: bool) -> None:  # a transport's way
         """Grpcio reads no more for now."""
