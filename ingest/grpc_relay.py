@@ -17,7 +17,9 @@ from ingest.http2_guard import PREFACE, HeaderGuard
 
 _STRANGER_BYTES_MAX: Final = 128 * 1024
 """Settings, metadata and what flow control lets a client send before anybody reads it: 64 KiB."""
-_PIECE_BYTES: Final = 16 * 1024  # of a stranger, in one turn
+_PIECE_BYTES: Final = 1024  # of a stranger, in one turn: a client's first header block
+_STRANGER_BLOCKS_MAX: Final = 8
+"""Header blocks, then the rest waits until one of them had a key: each call costs the loop."""
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -166,7 +168,10 @@ class Client(asyncio.Protocol):
             return
         if self._is_known or self._has_turn or not self._unread:
             self._pass_on()
-        elif self._passed_bytes + len(self._unread) <= _STRANGER_BYTES_MAX:
+        elif (
+            self._passed_bytes + len(self._unread) <= _STRANGER_BYTES_MAX
+            and self._guard.blocks < _STRANGER_BLOCKS_MAX
+        ):
             self._wait()
         else:
             self.transport.pause_reading()  # until it shows a key, or its time is up
@@ -195,7 +200,7 @@ class Client(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if self._unread:
-            self._wait()
+            self._go_on()  # in the next turn, if there is one
         elif self._is_eof:
             self._server.write_eof()
         elif not self._server.is_full:

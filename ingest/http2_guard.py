@@ -32,6 +32,7 @@ class HeaderGuard:
         self._block: bytearray | None = None  # a header block that goes on in the next frame
         self._stream = b""
         self._plain: set[bytes] = set()
+        self.blocks = 0  # so far: each may open a call
 
     def refuses(self, data: bytes) -> bool:
         """Whether these bytes must not be passed on; then nothing more of the connection may."""
@@ -91,6 +92,7 @@ class HeaderGuard:
         Clients say the same again and again: a block that changed nothing in the table means the
         same for as long as nothing else does.
         """
+        self.blocks += 1
         if block in self._plain:
             return True
         table = self._decoder.header_table
