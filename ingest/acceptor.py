@@ -96,7 +96,7 @@ class Acceptor:
         made = partial(self.door.serve, newcomer, is_known)
         try:
             await self.loop.connect_accepted_socket(made, opened)
-        except OSError:  # it hung up meanwhile
+        except (OSError, RuntimeError):  # it hung up meanwhile; uvloop says RuntimeError too
             opened.close()
         finally:
             self.forget(newcomer)

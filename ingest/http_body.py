@@ -24,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 _LARGE_BYTES: Final = 64 * 1024
 """A body of less comes whole and is unfolded at once."""
 _BEARER: Final = b"bearer "
+_GLANCE_BYTES: Final = 16 * 1024  # as much as a head may have
 _AUTHORIZATION: Final = b"\r\nauthorization:"
 SLOT: Final = "holdfast.slot"
 """In a request's scope: where the quota counts its connection's address prefix."""
@@ -236,16 +237,17 @@ class RequestReader:
 
         It decides who comes first and nothing else: whoever serves the request judges it.
         """
-        at = data.lower().find(_AUTHORIZATION, 0, data.find(b"\r\n\r\n") + 2 or len(data))
+        head = data[:_GLANCE_BYTES].partition(b"\r\n\r\n")[0]
+        at = head.lower().find(_AUTHORIZATION)
         if at < 0:
             return None
         scheme, _, token = (
-            data[at + len(_AUTHORIZATION) :].partition(b"\r")[0].strip().partition(b" ")
+            head[at + len(_AUTHORIZATION) :].partition(b"\r")[0].strip().partition(b" ")
         )
+        if scheme.lower() != b"bearer":
+            return None
         try:
-            return (
-                self._keys.app_of(token.decode("latin-1")) if scheme.lower() == b"bearer" else None
-            )
+            return self._keys.app_of(token.strip().decode("latin-1"))
         except PermanentError:
             return None
 

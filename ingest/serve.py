@@ -161,7 +161,7 @@ async def serve(
                     acceptor.start()
                 _spare_the_collector()
                 ready(ports)
-            await _first_of(stop, committing, serving)
+            await _first_of(stop, committing, serving, *chores)
         finally:
             receiver.announce_drain()
             if stop.is_set():

@@ -51,10 +51,10 @@ def test_a_stranger_has_so_many_bytes_and_no_more(tmp_path: Path) -> None:
     with running(tmp_path, MemoryLog(), settings=FEW) as server, connected(server) as stranger:
         stranger.settimeout(1.0)
         stranger.sendall(PREFACE + h2.settings())
-        pings, sent = h2.frame(6, 0, 0, bytes(8)) * 1_000, 0
+        ignored, sent = h2.frame(0xBE, 0, 0, bytes(100)) * 1_000, 0
         with contextlib.suppress(OSError):
             while sent < 64 << 20:
-                sent += stranger.send(pings)
+                sent += stranger.send(ignored)
         assert sent < 64 << 20
         assert call(server).accepted_rows == 1
 

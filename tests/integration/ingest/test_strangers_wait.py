@@ -30,6 +30,8 @@ def silent(connection: socket.socket) -> bool:
         connection.recv(1)
     except TimeoutError:
         return True
+    finally:
+        connection.settimeout(60)
     return False
 
 
@@ -43,6 +45,17 @@ def test_a_key_in_the_first_bytes_needs_no_turn(tmp_path: Path) -> None:
             for _ in range(3):
                 phone.sendall(request(server, upload().SerializeToString()))
                 assert answer(phone)[0] == 200
+
+
+@pytest.mark.usefixtures("no_turns")
+def test_a_key_in_a_head_that_has_no_end_yet_needs_no_turn(tmp_path: Path) -> None:
+    with running(tmp_path, MemoryLog(1), settings=PLAIN) as server, connect(server) as phone:
+        whole = request(server, upload().SerializeToString())
+        at = whole.index(b"\r\n\r\n") + 2
+        phone.sendall(whole[:at])
+        assert silent(phone)
+        phone.sendall(whole[at:])
+        assert answer(phone)[0] == 200
 
 
 @pytest.mark.usefixtures("no_turns")
