@@ -265,7 +265,9 @@ def _spare_the_collector() -> None:
 async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
     """Wait for `stop`, or for a task that should not have ended."""
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    ended, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in ended - {stopped}:
+        _log.error("service_part_ended", exc_info=None if task.cancelled() else task.exception())
     stopped.cancel()
 
 
