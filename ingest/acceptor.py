@@ -2,7 +2,8 @@
 
 A newcomer is a bare socket here. One whose first bytes show a valid key is served at once; any
 other waits for a turn (`ingest.turns`), and has neither parser nor buffer until then. Nothing is
-taken off the socket: whoever serves it reads the same bytes again.
+taken off the socket: whoever serves it reads the same bytes again, and for more than has been seen
+the kernel is asked to wait (SO_RCVLOWAT).
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import Final
 
@@ -17,7 +19,7 @@ from ingest.connections import NEVER, Connections, Rank
 from ingest.turns import Turns
 
 _AT_ONCE: Final = 8  # newcomers; then others come in between
-_PEEKED_BYTES: Final = 4096
+_LOOKS_MAX: Final = 16  # at one newcomer: each costs
 _REST_S: Final = 0.1  # while the machine has no descriptor for another connection
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -30,14 +32,25 @@ class Crowd:
     turns: Turns
 
 
+class Look(Enum):
+    """What a newcomer's first bytes are."""
+
+    KNOWN = auto()  # a valid key
+    STRANGER = auto()
+    MORE = auto()  # are needed to tell
+    HOPELESS = auto()  # whatever follows
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`shows_key` judges first bytes and an address; `serve` makes the protocol of a newcomer, who
-    showed a key or not.
+    """`judge` looks at first bytes and an address, at `glance_bytes` at most; `serve` makes the
+    protocol of a newcomer, known or stranger. `greeting` is said to whoever waits for it.
     """
 
-    shows_key: Callable[[bytes, str], bool]
-    serve: Callable[["Newcomer", bool], asyncio.Protocol]
+    judge: Callable[[bytes, str], Look]
+    serve: Callable[["Newcomer", Look], asyncio.Protocol]
+    glance_bytes: int
+    greeting: bytes = b""
 
 
 class Acceptor:
@@ -86,14 +99,14 @@ class Acceptor:
             self.connections.enter(newcomer, newcomer.address)
             newcomer.look()
 
-    def serve(self, newcomer: "Newcomer", opened: socket.socket, is_known: bool) -> None:
+    def serve(self, newcomer: "Newcomer", opened: socket.socket, look: Look) -> None:
         """Give it to its protocol, which takes its place among the connections over."""
-        task = asyncio.create_task(self._adopt(newcomer, opened, is_known))
+        task = asyncio.create_task(self._adopt(newcomer, opened, look))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
 
-    async def _adopt(self, newcomer: "Newcomer", opened: socket.socket, is_known: bool) -> None:
-        made = partial(self.door.serve, newcomer, is_known)
+    async def _adopt(self, newcomer: "Newcomer", opened: socket.socket, look: Look) -> None:
+        made = partial(self.door.serve, newcomer, look)
         try:
             await self.loop.connect_accepted_socket(made, opened)
         except (OSError, RuntimeError):  # it hung up meanwhile; uvloop says RuntimeError too
@@ -111,40 +124,44 @@ class Newcomer:
     """A connection that nobody serves yet. Silent, or waiting for its turn."""
 
     __slots__ = (
-        *("_acceptor", "_is_watched", "_socket", "address"),
+        *("_acceptor", "_is_watched", "_looks", "_socket", "address", "is_greeted"),
         *("deadline_s", "rank", "ranked_s", "stalled_at_s"),
     )
 
     def __init__(self, acceptor: Acceptor, opened: socket.socket, address: str) -> None:
         self.address = address
+        self.is_greeted = False
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
         self._acceptor = acceptor
         self._socket: socket.socket | None = opened
         self._is_watched = False
+        self._looks = 0
 
     def look(self) -> None:
         """Peek at what it says, if it says anything."""
-        opened, acceptor = self._socket, self._acceptor
+        opened, door = self._socket, self._acceptor.door
         if opened is None:
             return
         try:
-            said = opened.recv(_PEEKED_BYTES, socket.MSG_PEEK)
+            said = opened.recv(door.glance_bytes, socket.MSG_PEEK)
         except BlockingIOError:
-            if not self._is_watched:
-                self._is_watched = True
-                acceptor.loop.add_reader(opened, self.look)
+            self._watch(opened)
             return
         except OSError:
             said = b""
+        look = door.judge(said, self.address) if said else Look.HOPELESS
+        if look is Look.MORE:
+            self._wait_for_more(opened, len(said))
+            return
         self._unwatch()
-        if not said:
-            self.close()
-        elif acceptor.door.shows_key(said, self.address):
-            self._serve(is_known=True)
+        if look is Look.KNOWN:
+            self._serve(look)
+        elif look is Look.STRANGER:
+            self._acceptor.turns.wait(self._take_turn)
         else:
-            acceptor.turns.wait(self._take_turn)
+            self.close()
 
     def close(self) -> None:
         """Hang up."""
@@ -156,14 +173,37 @@ class Newcomer:
 
     expire = evict = close
 
+    def _wait_for_more(self, opened: socket.socket, seen: int) -> None:
+        """It is looked at again when there is more than was seen, or when it hangs up."""
+        self._looks += 1
+        try:
+            if not self.is_greeted:
+                self.is_greeted = True
+                opened.send(self._acceptor.door.greeting)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
+        except OSError:
+            self._looks = _LOOKS_MAX
+        if self._looks < _LOOKS_MAX:
+            self._watch(opened)
+        else:
+            self.close()
+
     def _take_turn(self) -> None:
         if self._socket is not None:
-            self._serve(is_known=False)
+            self._serve(Look.STRANGER)
 
-    def _serve(self, *, is_known: bool) -> None:
+    def _serve(self, look: Look) -> None:
         opened, self._socket = self._socket, None
-        if opened is not None:
-            self._acceptor.serve(self, opened, is_known)
+        if opened is None:
+            return
+        if self._looks:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._acceptor.serve(self, opened, look)
+
+    def _watch(self, opened: socket.socket) -> None:
+        if not self._is_watched:
+            self._is_watched = True
+            self._acceptor.loop.add_reader(opened, self.look)
 
     def _unwatch(self) -> None:
         if self._is_watched and self._socket is not None:

@@ -19,19 +19,16 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, decompress
 from ingest.connections import ConnectionLimits
+from ingest.grpc_answer import rich_status
 from ingest.grpc_relay import Relay
+from ingest.keys import bearer
 from ingest.ports import Keys
 from ingest.quota import Quotas
 from ingest.receipt import Outcome, UploadRefused, refused_as_receipt, to_protobuf
 from ingest.receive import Receiver
-from ingest.status import retry_after_s, status_of
 from wire.decode import Encoding
 from wire.errors import PermanentError, TransientError, as_value
 
@@ -247,19 +244,15 @@ class _Service:
             self._receiver.admission.give_back(len(message))
 
     def _app_of(self, context: grpc.aio.ServicerContext) -> str:
-        token = ""
+        authorization = ""
         for name, value in context.invocation_metadata() or ():
             if name == "authorization":
-                scheme, _, rest = str(value).partition(" ")
-                token = rest.strip() if scheme.lower() == "bearer" else ""
+                authorization = str(value)
         try:
-            app_id = self._keys.app_of(token)
+            return self._keys.app_of(bearer(authorization))
         except PermanentError as error:
             self._receiver.count_refused(error.code)
             raise
-        if (client := self._relay.client_of(context.peer())) is not None:
-            client.showed_key()
-        return app_id
 
     def _slot_of(self, context: grpc.aio.ServicerContext) -> int:
         """Where the quota counts the caller. Whoever came past the relay is not served."""
@@ -288,26 +281,7 @@ def _too_slow(seconds: float) -> PermanentError:
 async def _abort(
     context: grpc.aio.ServicerContext, error: PermanentError | TransientError
 ) -> NoReturn:
-    """End the call with a rich status: BadRequest names the field, RetryInfo the wait."""
-    code = status_of(error).grpc
-    details: list[Message] = []
-    if isinstance(error, PermanentError):
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field,
-            description=f"{error.detail}; accepted: {error.accepted}",
-            reason=error.code,
-        )
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if (seconds := retry_after_s(error)) is not None:
-        delay = duration_pb2.Duration(seconds=seconds)
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    packed = [any_pb2.Any() for _ in details]
-    for place, detail in zip(packed, details, strict=True):
-        place.Pack(detail)
-    status = status_pb2.Status(
-        code=code.value[0], message=f"{error.code}: {error.detail}", details=packed
-    )
-    rich = rpc_status.to_status(status)
+    rich = rich_status(error)
     await context.abort(rich.code, rich.details, rich.trailing_metadata)
     raise AssertionError("abort returned")
 

@@ -1,9 +1,8 @@
 """Passes bytes between gRPC's clients and grpcio, and decides whose connection stays.
 
 grpcio takes so many connections and refuses the next: it evicts nobody, so whoever holds them all
-keeps the others out. Here the budget of HTTP's door holds (`ingest.connections`). Before a call
-shows a valid key a connection is a stranger: it reaches grpcio with HTTP/2's preface only, its
-bytes wait for turns, and it has so many bytes in all. What of HTTP/2 is read: `ingest.http2_guard`.
+keeps the others out. Here the budget of HTTP's door holds (`ingest.connections`), and whoever comes
+here has shown a valid key (`ingest.grpc_door`). What of HTTP/2 is read: `ingest.http2_guard`.
 """
 
 import asyncio
@@ -11,15 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from ingest.acceptor import Crowd, Door, Newcomer
-from ingest.connections import NEVER, Rank
-from ingest.http2_guard import PREFACE, HeaderGuard
+from ingest.acceptor import Crowd, Newcomer
+from ingest.connections import NEVER, Connection, Rank
+from ingest.http2 import AckFilter
+from ingest.http2_guard import HeaderGuard
 
-_STRANGER_BYTES_MAX: Final = 128 * 1024
-"""Settings, metadata and what flow control lets a client send before anybody reads it: 64 KiB."""
-_PIECE_BYTES: Final = 1024  # of a stranger, in one turn: a client's first header block
-_STRANGER_BLOCKS_MAX: Final = 8
-"""Header blocks, then the rest waits until one of them had a key: each call costs the loop."""
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -27,24 +22,16 @@ _LOOPBACK: Final = "127.0.0.1"
 class Relay:
     """Between the connections of one door and grpcio's `port` on loopback.
 
-    `slot_of` says where the quota counts an address; `stranger_s` is the time to show a key in.
+    `slot_of` says where the quota counts an address. `open` are the connections that are served,
+    whether they lead to grpcio or not.
     """
 
     crowd: Crowd
     slot_of: Callable[[str], int]
-    stranger_s: float
     port: int = 0
-    clients: set["Client"] = field(default_factory=set)
+    open: set[Connection] = field(default_factory=set)
     _by_port: dict[int, "Client"] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def door(self) -> Door:
-        """For its acceptors. HTTP/2 folds headers, so that no key is to be seen from outside."""
-        return Door(lambda _data, _address: False, self.serve)
-
-    def serve(self, newcomer: Newcomer, _is_known: bool) -> "Client":
-        """Who takes over a connection that has had its turn."""
-        return Client(self, newcomer)
 
     def client_of(self, peer: str) -> "Client | None":
         """Who is behind gRPC's name of a peer, ``ipv4:127.0.0.1:5``; None: gone, or not of ours."""
@@ -53,13 +40,13 @@ class Relay:
     async def close(self, farewell: Awaitable[None]) -> None:
         """Wait for grpcio's farewell, and end what is left."""
         await farewell
-        while self.clients or self._tasks or self._by_port:
+        while self.open or self._tasks or self._by_port:
             self.evict_all()
             await asyncio.sleep(0.01)  # both sides of each are told in later turns
 
     def evict_all(self) -> None:
         """End every connection; clients come again."""
-        for client in self.clients:
+        for client in list(self.open):
             client.evict()
 
     def run(self, dialling: Coroutine[Any, Any, None]) -> None:
@@ -78,7 +65,7 @@ class Relay:
 
 
 class Client(asyncio.Protocol):
-    """A client's side. `slot` is where quotas count it."""
+    """A client's side, from its first byte on. `slot` is where quotas count it."""
 
     transport: asyncio.Transport
 
@@ -89,28 +76,17 @@ class Client(asyncio.Protocol):
         self.slot = relay.slot_of(newcomer.address)
         self._relay = relay
         self._newcomer = newcomer
-        self._is_known = False
-        self._waits = False
-        self._has_turn = True
-        self._unread = bytearray()
-        self._passed_bytes = 0
-        self._server: _Server | None = None  # once the preface has come
-        self._is_dialling = False
+        self._unread = b""
+        self._server: _Server | None = None
         self._is_eof = False
         self._guard = HeaderGuard()
+        self._acks = AckFilter()
+        self._acks.is_done = not newcomer.is_greeted
 
     # -- what the door sees
 
-    def showed_key(self) -> None:
-        """A call had a valid key: no stranger any more."""
-        if not self._is_known:
-            self._is_known = True
-            self.deadline_s = NEVER
-            self._relay.crowd.connections.rank(self, Rank.KNOWN)
-            self._go_on()
-
     def expire(self) -> None:
-        """It showed no key in time, or does not read its answers."""
+        """It does not read its answers."""
         self.transport.abort()
 
     evict = expire
@@ -119,31 +95,35 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._relay.clients.add(self)
-        if not self._relay.crowd.connections.succeed(self._newcomer, self):
+        self.transport.pause_reading()
+        self._relay.open.add(self)
+        if self._relay.crowd.connections.succeed(self._newcomer, self):
+            self._relay.crowd.connections.rank(self, Rank.KNOWN)
+            self.deadline_s = NEVER  # grpcio ends what is idle or old
+            self._relay.run(self._dial())
+        else:
             self.transport.abort()  # it had to make room in between
-        self.deadline_s = self.ranked_s + self._relay.stranger_s
 
     def data_received(self, data: bytes) -> None:
-        if self._is_known and self._server is not None and not self._unread:
-            self._forward(data)
+        if self._server is None:
+            self._unread += data  # one read that was under way
             return
-        if not self._relay.crowd.turns.hold(len(data)):
+        if not self._acks.is_done:
+            data = self._acks.passed(data)
+        if self._guard.refuses(data):
             self.transport.abort()
-            return
-        self._unread += data
-        self._go_on()
+        else:
+            self._server.write(data)
 
     def eof_received(self) -> bool:
         self._is_eof = True
-        self._go_on()
+        if self._server is not None:
+            self._server.write_eof()
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._relay.crowd.connections.leave(self)
-        self._relay.clients.discard(self)
-        self._relay.crowd.turns.hold(-len(self._unread))
-        self._unread.clear()
+        self._relay.open.discard(self)
         if self._server is not None:
             self._server.transport.abort()
             self._server = None  # each holds the other, and what both hold
@@ -162,67 +142,6 @@ class Client(asyncio.Protocol):
 
     # -- between both
 
-    def _go_on(self) -> None:
-        """Pass on what may be passed; wait for a turn, a key or room for the rest."""
-        if self._waits or self._is_dialling or self.transport.is_closing():
-            return
-        if self._is_known or self._has_turn or not self._unread:
-            self._pass_on()
-        elif (
-            self._passed_bytes + len(self._unread) <= _STRANGER_BYTES_MAX
-            and self._guard.blocks < _STRANGER_BLOCKS_MAX
-        ):
-            self._wait()
-        else:
-            self.transport.pause_reading()  # until it shows a key, or its time is up
-
-    def _wait(self) -> None:
-        self._waits = True
-        self.transport.pause_reading()
-        self._relay.crowd.turns.wait(self._take_turn)
-
-    def _take_turn(self) -> None:
-        self._waits, self._has_turn = False, True
-        self._go_on()
-
-    def _pass_on(self) -> None:
-        if self._server is None:
-            self._greet()
-            return
-        if self._unread:
-            size = len(self._unread) if self._is_known else _PIECE_BYTES
-            piece = bytes(self._unread[:size])
-            del self._unread[:size]
-            self._relay.crowd.turns.hold(-len(piece))
-            self._passed_bytes += len(piece)
-            self._has_turn = False
-            self._forward(piece)
-        if self.transport.is_closing():
-            return
-        if self._unread:
-            self._go_on()  # in the next turn, if there is one
-        elif self._is_eof:
-            self._server.write_eof()
-        elif not self._server.is_full:
-            self.transport.resume_reading()
-
-    def _forward(self, data: bytes) -> None:
-        assert self._server is not None, "dialled"  # noqa: S101
-        if self._guard.refuses(data):
-            self.transport.abort()
-        else:
-            self._server.write(data)
-
-    def _greet(self) -> None:
-        """Look for the preface; dial grpcio once it is there."""
-        said = bytes(self._unread[: len(PREFACE)])
-        if not PREFACE.startswith(said) or (self._is_eof and len(said) < len(PREFACE)):
-            self.transport.abort()
-        elif len(said) == len(PREFACE):
-            self._is_dialling = True
-            self.transport.pause_reading()
-            self._relay.run(self._dial())
-
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -232,12 +151,15 @@ class Client(asyncio.Protocol):
         except OSError:
             self.transport.abort()
             return
-        self._is_dialling = False
         if self.transport.is_closing():
             server.transport.abort()
             return
         self._server = server
-        self._go_on()
+        unread, self._unread = self._unread, b""
+        self.data_received(unread)
+        if self._is_eof:
+            server.write_eof()
+        self.pause(False)
 
     # -- what grpcio does
 
@@ -250,8 +172,8 @@ class Client(asyncio.Protocol):
         """Grpcio reads no more for now."""
         if is_full:
             self.transport.pause_reading()
-        else:
-            self._go_on()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def end(self) -> None:
         """Grpcio has ended the connection: so it ends here, once its last words are out."""

@@ -3,41 +3,66 @@
 grpcio's asyncio server decodes the path of any call as UTF-8 in the loop that takes calls, so one
 path with a stray byte ends it for everybody, key or no key. Frames are followed here, header blocks
 decoded, and everything else skipped. What two readers could read differently is refused: padded
-headers, which grpcio takes for headers.
+headers, which grpcio takes for headers. The key that a call shows is read on the way.
 """
 
+import re
 from typing import Final
 
 import hpack
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HEAD: Final = 9  # length (3), type, flags, stream (4)
-_HEADERS, _PUSH, _CONTINUATION = 1, 5, 9
-_END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
+from ingest.http2 import (
+    CONTINUATION,
+    END_HEADERS,
+    HEAD_BYTES,
+    HEADERS,
+    PADDED,
+    PREFACE,
+    PRIORITY,
+    PUSH_PROMISE,
+)
+
+FIRST_BLOCK_BYTES_MAX: Final = 8 * 1024
+"""Before a key: as much as grpcio takes for metadata, and folded it is shorter."""
+_BLOCK_BYTES_MAX: Final = 64 * 1024  # after it: grpcio refuses what is too long, call by call
+_UNFOLDED: Final = 2  # so many times larger a list may be than its block
+_TOO_MANY_SIZES: Final = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*+[\x00-\x7f]){3}")
+"""A block begins with two changes of the table's size at most (RFC 7541, 4.2)."""
 _PRIORITY_BYTES: Final = 5
-_BLOCK_BYTES_MAX: Final = 64 * 1024
 _REMEMBERED: Final = 8
-_LIST_BYTES_MAX: Final = 128 * 1024
+_STREAM_MASK: Final = 0x7FFF_FFFF
 
 
 class HeaderGuard:
-    """Of one connection, from the preface on: it sees all bytes, in any pieces."""
+    """Of one connection, from the preface on: it sees all bytes, in any pieces.
 
-    def __init__(self) -> None:
-        self._decoder = hpack.Decoder(max_header_list_size=_LIST_BYTES_MAX)
+    `calls` gets the stream and the `authorization` of each header block. After `blocks_max`
+    blocks it looks at nothing more.
+    """
+
+    def __init__(
+        self,
+        calls: list[tuple[int, bytes]] | None = None,
+        blocks_max: int | None = None,
+        block_bytes_max: int = _BLOCK_BYTES_MAX,
+    ) -> None:
+        self._calls = calls
+        self._blocks_left = blocks_max
+        self._bytes_max = block_bytes_max
+        self._decoder = hpack.Decoder(max_header_list_size=_UNFOLDED * block_bytes_max)
+        self.is_too_long = False  # why it refused
         self._skip = len(PREFACE)
         self._head = b""
         self._part = bytearray()  # of the header frame that is under way
         self._wanted = 0
         self._block: bytearray | None = None  # a header block that goes on in the next frame
         self._stream = b""
-        self._plain: set[bytes] = set()
-        self.blocks = 0  # so far: each may open a call
+        self._plain: dict[bytes, bytes] = {}
 
     def refuses(self, data: bytes) -> bool:
         """Whether these bytes must not be passed on; then nothing more of the connection may."""
         at, size = 0, len(data)
-        while at < size:
+        while at < size and self._blocks_left != 0:
             if self._skip:
                 step = min(self._skip, size - at)
                 self._skip -= step
@@ -47,25 +72,28 @@ class HeaderGuard:
                 if len(self._part) == self._wanted and not self._frame_ends():
                     return True
             else:
-                step = min(_HEAD - len(self._head), size - at)
+                step = min(HEAD_BYTES - len(self._head), size - at)
                 self._head += data[at : at + step]
-                if len(self._head) == _HEAD and not self._frame_begins():
+                if len(self._head) == HEAD_BYTES and not self._frame_begins():
                     return True
             at += step
         return False
 
     def _frame_begins(self) -> bool:
         length, kind, flags = int.from_bytes(self._head[:3]), self._head[3], self._head[4]
-        if (kind == _CONTINUATION) is not (self._block is not None) or kind == _PUSH:
+        if (kind == CONTINUATION) is not (self._block is not None) or kind == PUSH_PROMISE:
             return False
-        if kind not in (_HEADERS, _CONTINUATION):
+        if kind not in (HEADERS, CONTINUATION):
             self._skip, self._head = length, b""
             return True
-        if kind == _HEADERS:
+        if kind == HEADERS:
             self._stream, self._block = self._head[5:], bytearray()
-            if flags & _PADDED:
+            if flags & PADDED:
                 return False
-        if self._head[5:] != self._stream or length > _BLOCK_BYTES_MAX:
+        if self._head[5:] != self._stream:
+            return False
+        if len(self._block or b"") + length > self._bytes_max:
+            self.is_too_long = True
             return False
         self._wanted = length
         return bool(length) or self._frame_ends()
@@ -73,43 +101,57 @@ class HeaderGuard:
     def _frame_ends(self) -> bool:
         kind, flags = self._head[3], self._head[4]
         part, self._part, self._head, self._wanted = self._part, bytearray(), b"", 0
-        if kind == _HEADERS and flags & _PRIORITY:
+        if kind == HEADERS and flags & PRIORITY:
             if len(part) < _PRIORITY_BYTES:
                 return False
             del part[:_PRIORITY_BYTES]
         assert self._block is not None, "begun with its first frame"  # noqa: S101
         self._block += part
-        if len(self._block) > _BLOCK_BYTES_MAX:
-            return False
-        if not flags & _END_HEADERS:
+        if not flags & END_HEADERS:
             return True
         block, self._block = bytes(self._block), None
-        return self._is_plain(block)
+        authorization = self._read(block)
+        if authorization is None:
+            return False
+        if self._blocks_left is not None:
+            self._blocks_left -= 1
+        if self._calls is not None:
+            self._calls.append((self.stream, authorization))
+        return True
 
-    def _is_plain(self, block: bytes) -> bool:
-        """ASCII alone, but for values that are declared binary.
+    @property
+    def stream(self) -> int:
+        """Of the header block that it read last, or stopped at."""
+        return int.from_bytes(self._stream) & _STREAM_MASK
+
+    def _read(self, block: bytes) -> bytes | None:
+        """The key's header, empty without one; None: not ASCII alone, but for declared binary.
 
         Clients say the same again and again: a block that changed nothing in the table means the
         same for as long as nothing else does.
         """
-        self.blocks += 1
-        if block in self._plain:
-            return True
+        if (known := self._plain.get(block)) is not None:
+            return known
+        if _TOO_MANY_SIZES.match(block):
+            return None
         table = self._decoder.header_table
         size, newest, count = table.maxsize, self._newest(), len(table.dynamic_entries)
         try:
             headers = self._decoder.decode(block, raw=True)
         except Exception:  # noqa: BLE001  # whatever its reader stumbles over is no header block
-            return False
+            return None
+        authorization = b""
         for name, value in headers:
             if not (name.isascii() and (value.isascii() or name.endswith(b"-bin"))):
-                return False
+                return None
+            if name == b"authorization":
+                authorization = value
         is_same = table.maxsize == size and len(table.dynamic_entries) == count
         if is_same and self._newest() is newest and len(self._plain) < _REMEMBERED:
-            self._plain.add(block)
+            self._plain[block] = authorization
         else:
             self._plain.clear()
-        return True
+        return authorization
 
     def _newest(self) -> object:
         """Of the table's entries: another one for as long as this one is held."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from ingest.admission import Admission
 from ingest.bodies import SMALL_FOLDED_BYTES, BodyLimits, check_wire_size, decompress
 from ingest.commit import Sent
+from ingest.keys import bearer
 from ingest.ports import Keys
 from ingest.quota import Quotas
 from wire.decode import Encoding
@@ -23,7 +24,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 _LARGE_BYTES: Final = 64 * 1024
 """A body of less comes whole and is unfolded at once."""
-_BEARER: Final = b"bearer "
 _GLANCE_BYTES: Final = 16 * 1024  # as much as a head may have
 _AUTHORIZATION: Final = b"\r\nauthorization:"
 SLOT: Final = "holdfast.slot"
@@ -86,8 +86,7 @@ class Headers:
     def take(self, name: bytes, value: bytes) -> None:
         """Keep a header if it is one of them; `name` in lower case."""
         if name == b"authorization":
-            if value[: len(_BEARER)].lower() == _BEARER:
-                self.token = value[len(_BEARER) :].decode("latin-1").strip()
+            self.token = bearer(value.decode("latin-1")) or self.token
         elif name == b"content-type":
             self.content_type = value.partition(b";")[0].strip().lower()
         elif name == b"content-encoding":
@@ -241,13 +240,9 @@ class RequestReader:
         at = head.lower().find(_AUTHORIZATION)
         if at < 0:
             return None
-        scheme, _, token = (
-            head[at + len(_AUTHORIZATION) :].partition(b"\r")[0].strip().partition(b" ")
-        )
-        if scheme.lower() != b"bearer":
-            return None
+        shown = head[at + len(_AUTHORIZATION) :].partition(b"\r")[0]
         try:
-            return self._keys.app_of(token.strip().decode("latin-1"))
+            return self._keys.app_of(bearer(shown.decode("latin-1")))
         except PermanentError:
             return None
 

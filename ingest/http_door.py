@@ -1,11 +1,15 @@
 """How a connection over HTTP comes from the acceptor to its protocol."""
 
+from typing import Final
+
 import uvicorn
 
-from ingest.acceptor import Crowd, Door, Newcomer
+from ingest.acceptor import Crowd, Door, Look, Newcomer
 from ingest.http_body import RequestReader
 from ingest.receive import Receiver
 from ingest.shortcut import UploadProtocol
+
+_GLANCE_BYTES: Final = 4096
 
 
 def http_door(
@@ -13,21 +17,22 @@ def http_door(
 ) -> Door:
     """Judge newcomers by a key in their first bytes, and let uvicorn's parts serve them."""
 
-    def shows_key(data: bytes, address: str) -> bool:
-        app_id = reader.app_shown(data)
-        return app_id is not None and reader.may_send(app_id, reader.slot_of(address))
+    def judge(said: bytes, address: str) -> Look:
+        app_id = reader.app_shown(said)
+        is_welcome = app_id is not None and reader.may_send(app_id, reader.slot_of(address))
+        return Look.KNOWN if is_welcome else Look.STRANGER
 
-    def serve(newcomer: Newcomer, is_known: bool) -> UploadProtocol:
+    def serve(newcomer: Newcomer, look: Look) -> UploadProtocol:
         return UploadProtocol(
             receiver=receiver,
             reader=reader,
             connections=crowd.connections,
             turns=crowd.turns,
             newcomer=newcomer,
-            is_known=is_known,
+            is_known=look is Look.KNOWN,
             config=http.config,
             server_state=http.server_state,
             app_state={},
         )
 
-    return Door(shows_key, serve)
+    return Door(judge, serve, _GLANCE_BYTES)

@@ -176,5 +176,11 @@ def write_private(path: Path, content: bytes) -> None:
     Path(file.name).replace(path)
 
 
+def bearer(authorization: str) -> str:
+    """The token of an `authorization` header; empty if it has none."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def _refused(code: str, detail: str) -> PermanentError:
     return PermanentError(code, detail, field="authorization", accepted="Bearer hfk_<id>_<secret>")

@@ -15,12 +15,14 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ingest.acceptor import Acceptor, Crowd
+from ingest.acceptor import Acceptor, Crowd, Door
 from ingest.attest import Everybody
 from ingest.connections import ConnectionLimits, Connections
 from ingest.grant_issue import GrantIssuer
 from ingest.grant_quota import GrantLimits, GrantQuota
 from ingest.grpc import GrpcLimits, GrpcServer, connection_limits
+from ingest.grpc_callers import Callers
+from ingest.grpc_door import grpc_door
 from ingest.grpc_relay import Relay
 from ingest.health import Health, Pulse
 from ingest.health_server import HealthServer
@@ -90,6 +92,7 @@ class _Parts:
     crowd: Crowd
     http: _EmbeddedServer
     relay: Relay
+    grpc_door: Door
     grpc: GrpcServer
     health: Health
 
@@ -113,7 +116,8 @@ def _make(
     reader = RequestReader(keys, receiver.admission, quotas, settings.request)
     crowd = Crowd(Connections(settings.connections, now_s), Turns())
     grpc_crowd = Crowd(Connections(connection_limits(settings.grpc), now_s), Turns())
-    relay = Relay(grpc_crowd, quotas.slot_of, settings.grpc.idle_s)
+    relay = Relay(grpc_crowd, quotas.slot_of)
+    callers = Callers(keys, quotas, receiver.count_refused)
     issuer = _issuer(receiver, settings, now_s)
     app = HttpIngest(receiver, reader, releases, issuer)
     numbers = IngestCollector(receiver, crowd, grpc_crowd, quotas, issuer.quota)
@@ -122,6 +126,7 @@ def _make(
         crowd,
         _EmbeddedServer(_uvicorn_config(app, settings)),
         relay,
+        grpc_door(relay, callers, settings.grpc.idle_s),
         GrpcServer(receiver, keys, quotas, settings.grpc, relay),
         _health(numbers, receiver, app),
     )
@@ -154,7 +159,7 @@ async def serve(
         serving = asyncio.create_task(http.serve(sockets=[]), name="ingest-http")
         door = http_door(http, receiver, parts.reader, parts.crowd)
         acceptors = [Acceptor(listener, door, parts.crowd) for listener in open_http]
-        acceptors += [Acceptor(listener, relay.door(), relay.crowd) for listener in open_grpc]
+        acceptors += [Acceptor(listener, parts.grpc_door, relay.crowd) for listener in open_grpc]
         try:
             if await _started(http, serving):
                 for acceptor in acceptors:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_status import rpc_status
 
 from bench import door_frames as h2
 from ingest.grpc import GrpcLimits
-from ingest.http2_guard import PREFACE, HeaderGuard
+from ingest.http2 import PREFACE
+from ingest.http2_guard import HeaderGuard
 from ingest.serve import ServeSettings
 from streams.log.memory import MemoryLog
 from tests.fakes.ingest_world import Running, running, upload
@@ -20,6 +23,7 @@ from tests.fakes.node_world import until
 from wire.pb import telemetry_pb2
 
 FEW = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0)
+DETAILS = ["google.rpc.BadRequest", "google.rpc.RetryInfo"]
 UPLOAD = "/holdfast.v1.Telemetry/Upload"
 
 
@@ -99,6 +103,58 @@ def called(channel: grpc.Channel, server: Running) -> telemetry_pb2.Receipt:
     return receipt
 
 
+def test_a_wrong_key_is_refused_every_time_and_nothing_hangs(tmp_path: Path) -> None:
+    """More calls of one stock client than a connection may have without a key."""
+    with (
+        running(tmp_path, MemoryLog(), settings=FEW) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        for _ in range(100):
+            with pytest.raises(grpc.RpcError) as refused:
+                called(channel, replace(server, key="hfk_none"))
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert refused.value.details() == "key_unknown: this is not a key"
+            status = rpc_status.from_call(refused.value)
+            assert [detail.TypeName() for detail in status.details] == DETAILS
+        assert called(channel, server).accepted_rows == 1, "its next call has a key"
+        with pytest.raises(grpc.RpcError) as refused:
+            called(channel, replace(server, key="hfk_none"))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert [one.TypeName() for one in rpc_status.from_call(refused.value).details] == DETAILS
+
+
+@pytest.mark.parametrize("cuts", [1, 7, 9, 24, 33, 100, 10_000])
+@pytest.mark.parametrize("is_patient", [True, False])
+def test_a_call_is_served_in_whatever_pieces_and_order_it_comes(
+    tmp_path: Path, cuts: int, is_patient: bool
+) -> None:
+    """Some clients open calls before they have seen the server's first frame, others after."""
+    body = upload(1).SerializeToString()
+    with running(tmp_path, MemoryLog(), settings=FEW) as server, connected(server) as phone:
+        first, ack = PREFACE + h2.settings(), h2.frame(4, 1, 0, b"")
+        opened = h2.call(1, "Upload", key=server.key)
+        message = h2.body_frame(1, b"\0" + len(body).to_bytes(4) + body, ends=True)
+        phone.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        received = b""
+        if is_patient:
+            phone.sendall(first)
+            received = phone.recv(9)
+            rest = ack + opened + message
+        else:
+            rest = first + opened + message
+        for at in range(0, min(len(rest), 14 * cuts), cuts):
+            phone.sendall(rest[at : at + cuts])
+            time.sleep(0.002)  # so that the pieces come as such, mostly
+        phone.sendall(rest[14 * cuts :])
+        if not is_patient:
+            phone.sendall(ack)
+        while b"grpc-status" not in received:
+            piece = phone.recv(4096)
+            assert piece, received
+            received += piece
+        assert b"\x0bgrpc-status\x010" in received
+
+
 def ending(server: Running) -> None:
     """Call a path that is no UTF-8: grpcio's own server does not survive it."""
     block = h2.literal(":method", "POST") + h2.literal(":scheme", "http")
@@ -131,7 +187,7 @@ def test_a_server_that_ended_is_begun_anew(
     settings = replace(FEW, grpc=GrpcLimits(handshake_s=1.0, idle_s=1.0))
     with running(tmp_path, MemoryLog(), settings=settings) as server:
         with monkeypatch.context() as gone:
-            gone.setattr(HeaderGuard, "refuses", lambda *_: False)
+            gone.setattr(HeaderGuard, "_read", lambda *_: f"Bearer {server.key}".encode())
             ending(server)
         until(lambda: "grpc_server_ended" in caplog.text, "the server has ended")
         with grpc.insecure_channel(server.grpc) as channel:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import door_frames as h2
-from ingest.http2_guard import PREFACE, HeaderGuard
+from ingest.http2 import PREFACE
+from ingest.http2_guard import HeaderGuard
 
 _PLAIN = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30)
 _VALUES = st.binary(max_size=30)
@@ -121,3 +122,30 @@ def test_any_bytes_are_judged(noise: bytes, cuts: int) -> None:
     for at in range(0, len(noise), cuts):
         if guard.refuses(noise[at : at + cuts]):
             break
+
+
+@pytest.mark.parametrize("size", [b"\x20", b"\x3e", b"\x3f\xe1\x1f", b"\x3f\x80\x80\x00"])
+def test_a_table_does_not_change_its_size_again_and_again(size: bytes) -> None:
+    """8 KiB of changes would hold the loop up for 9 ms."""
+    assert not refused(headers(size * 2 + block(_PATH)))
+    assert refused(headers(size * 3 + block(_PATH)))
+
+
+def test_the_key_of_each_call_is_told_with_its_stream() -> None:
+    calls: list[tuple[int, bytes]] = []
+    guard, encoder = HeaderGuard(calls), hpack.Encoder()
+    said = PREFACE + h2.settings()
+    for stream, key in ((1, b"Bearer a"), (3, b"Bearer b"), (5, b"Bearer b"), (7, b"Bearer b")):
+        said += headers(encoder.encode([_PATH, (b"authorization", key)]), stream=stream)
+
+    assert not guard.refuses(said + headers(block(_PATH), stream=9))
+    assert calls == [(1, b"Bearer a"), *((n, b"Bearer b") for n in (3, 5, 7)), (9, b"")]
+
+
+def test_it_stops_after_so_many_calls() -> None:
+    calls: list[tuple[int, bytes]] = []
+    said = PREFACE + headers(block(_PATH)) + headers(b"\xff\xff", stream=3)
+
+    assert not HeaderGuard(calls, 1).refuses(said)
+    assert calls == [(1, b"")]
+    assert HeaderGuard(calls).refuses(said)

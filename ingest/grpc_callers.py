@@ -1,0 +1,43 @@
+"""Whose calls reach grpcio: of whoever shows a valid key whose quota is not used up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ingest.keys import bearer
+from ingest.ports import Keys
+from ingest.quota import Quotas
+from wire.errors import PermanentError, TransientError
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """`count_refused` is told the code of each refusal that is answered."""
+
+    keys: Keys
+    quotas: Quotas
+    count_refused: Callable[[str], None]
+
+    def slot_of(self, address: str) -> int:
+        """Where the quota counts this address's prefix."""
+        return self.quotas.slot_of(address)
+
+    def is_welcome(self, authorization: bytes, slot: int) -> bool:
+        """Whether a call may go on, by a glance: nothing is counted."""
+        try:
+            app_id = self.keys.app_of(bearer(authorization.decode("latin-1")))
+        except PermanentError:
+            return False
+        return not self.quotas.is_used_up(app_id, slot)
+
+    def refusal(self, authorization: bytes, slot: int) -> PermanentError | TransientError | None:
+        """Why a call may not go on; None if it may."""
+        try:
+            app_id = self.keys.app_of(bearer(authorization.decode("latin-1")))
+            if self.quotas.is_used_up(app_id, slot):
+                self.quotas.spend(app_id, slot, 0)
+        except PermanentError as error:
+            self.count_refused(error.code)
+            return error
+        except TransientError as error:
+            return error
+        return None
