@@ -44,13 +44,15 @@ class Look(Enum):
 @dataclass(frozen=True, slots=True)
 class Door:
     """`judge` looks at first bytes and an address, at `glance_bytes` at most; `serve` makes the
-    protocol of a newcomer, known or stranger. `greeting` is said to whoever waits for it.
+    protocol of a newcomer, known or stranger. `greeting` is said to whoever waits for it, and then
+    has `more_s` seconds.
     """
 
     judge: Callable[[bytes, str], Look]
     serve: Callable[["Newcomer", Look], asyncio.Protocol]
     glance_bytes: int
     greeting: bytes = b""
+    more_s: float = 0.0
 
 
 class Acceptor:
@@ -176,10 +178,11 @@ class Newcomer:
     def _wait_for_more(self, opened: socket.socket, seen: int) -> None:
         """It is looked at again when there is more than was seen, or when it hangs up."""
         self._looks += 1
+        door = self._acceptor.door
         try:
             if not self.is_greeted:
-                self.is_greeted = True
-                opened.send(self._acceptor.door.greeting)
+                self.is_greeted, self.deadline_s = True, self.ranked_s + door.more_s
+                opened.send(door.greeting)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
         except OSError:
             self._looks = _LOOKS_MAX

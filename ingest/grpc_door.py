@@ -37,4 +37,4 @@ def grpc_door(relay: Relay, callers: Callers, stranger_s: float) -> Door:
             return Client(relay, newcomer)
         return Stranger(relay, callers, newcomer, stranger_s)
 
-    return Door(judge, serve, _GLANCE_BYTES, GREETING)
+    return Door(judge, serve, _GLANCE_BYTES, GREETING, stranger_s)

@@ -28,6 +28,8 @@ _BLOCK_BYTES_MAX: Final = 64 * 1024  # after it: grpcio refuses what is too long
 _UNFOLDED: Final = 2  # so many times larger a list may be than its block
 _TOO_MANY_SIZES: Final = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*+[\x00-\x7f]){3}")
 """A block begins with two changes of the table's size at most (RFC 7541, 4.2)."""
+_FRAMES_BEFORE_MAX: Final = 32
+"""Before the first header block: stock clients send four, and each costs us something."""
 _PRIORITY_BYTES: Final = 5
 _REMEMBERED: Final = 8
 _STREAM_MASK: Final = 0x7FFF_FFFF
@@ -58,6 +60,7 @@ class HeaderGuard:
         self._block: bytearray | None = None  # a header block that goes on in the next frame
         self._stream = b""
         self._plain: dict[bytes, bytes] = {}
+        self._frames_left = _FRAMES_BEFORE_MAX
 
     def refuses(self, data: bytes) -> bool:
         """Whether these bytes must not be passed on; then nothing more of the connection may."""
@@ -85,7 +88,8 @@ class HeaderGuard:
             return False
         if kind not in (HEADERS, CONTINUATION):
             self._skip, self._head = length, b""
-            return True
+            self._frames_left -= not self._stream
+            return self._frames_left >= 0
         if kind == HEADERS:
             self._stream, self._block = self._head[5:], bytearray()
             if flags & PADDED:

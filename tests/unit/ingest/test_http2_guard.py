@@ -149,3 +149,10 @@ def test_it_stops_after_so_many_calls() -> None:
     assert not HeaderGuard(calls, 1).refuses(said)
     assert calls == [(1, b"")]
     assert HeaderGuard(calls).refuses(said)
+
+
+def test_a_call_comes_soon_or_not_at_all() -> None:
+    ping = h2.frame(6, 0, 0, bytes(8))
+
+    assert refused(*[ping] * 1_000)
+    assert not refused(*[ping] * 20, headers(block(_PATH)), *[ping] * 1_000)
