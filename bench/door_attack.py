@@ -19,10 +19,13 @@ import msgspec
 import numpy as np
 import uvloop
 
-from bench.door_shapes import Door, End, Shape, shapes
+from bench.door_shapes import Door, End, Shape, greedy, shapes
+from bench.uploads import Order, make_uploads
+from holdfast.clock import now_ms
 
 _ANSWER_S: Final = 3.0
 _STEP_S: Final = 0.005
+_BODIES, _ROWS = 300, 20
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -38,6 +41,8 @@ class Attack:
     seed: int = 1
     kinds: tuple[str, ...] = ()
     cpu_share: float = 0.0
+    key: str = ""  # a valid one of another app: uploads instead of shapes
+    app: str = ""
 
 
 @dataclass(slots=True)
@@ -115,14 +120,23 @@ def _burn(attack: Attack) -> Played:
     return Played()
 
 
+def _pool(attack: Attack) -> list[Shape]:
+    rng, doors = np.random.default_rng(attack.seed), tuple(attack.ports)
+    if attack.key:
+        order = Order("", "", _BODIES, _ROWS, seed=attack.seed, app=attack.app)
+        bodies = [upload.body for upload in make_uploads(order, now_ms=now_ms(), rng=rng)]
+        return greedy(rng, attack.pool, attack.key, bodies, doors)
+    pool = shapes(rng, attack.pool, doors)
+    return [shape for shape in pool if not attack.kinds or shape.kind in attack.kinds]
+
+
 def main() -> None:
     """Read an attack, wait for the word, play it, say what came of it."""
     attack = msgspec.json.decode(sys.stdin.readline(), type=Attack)
     os.sched_setaffinity(0, {attack.core})
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    pool = shapes(np.random.default_rng(attack.seed), attack.pool, tuple(attack.ports))
-    pool = [shape for shape in pool if not attack.kinds or shape.kind in attack.kinds]
+    pool = _pool(attack)
     print("ready", flush=True)
     sys.stdin.readline()
     began_s, cpu_s = time.monotonic(), time.process_time()

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +40,11 @@ _BESIDE_S_MAX: Final = 120.0
 _CONNECTIONS: Final = 3_000
 _WARM_S: Final = 20.0
 _STORED_S: Final = 180.0
+_OTHER_APP: Final = "keyboard"
+_QUOTA_S, _BURST_S = 400.0, 10.0  # uploads a second of each app, and how many seconds of them
+_GREEDY_CONNECTIONS: Final = 200
+_KEYED: Final = (Door.HTTP, Door.GRPC)
+_RECEIVED: Final = 'holdfast_ingest_received_total{what="uploads"}'
 _NONE: Final[Bound] = ("<=", 0)
 
 
@@ -121,7 +128,8 @@ def _ports(bench: Bench) -> dict[Door, int]:
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Result]:
     """Warm up, attack, and the same phones beside an equal load."""
-    with running_node(folder, repository(60_000)) as bench:
+    files = repository(60_000, apps=(APP, _OTHER_APP))
+    with running_node(folder, files, quota_uploads_s=_QUOTA_S) as bench:
         for pid in bench.pids().values():
             _pin(pid, _NODE_CORE)
         port, key, seconds = bench.node.settings.http_port, bench.key(APP), options.seconds
@@ -148,7 +156,45 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Result]:
         rows = phones(0, 0).rows
         sent = sum(one.receipts for one in (warm, attacked, beside)) * rows
         stored = events_stored(bench.store(), sent, timeout_s=_STORED_S)
-    return _results(warm, attacked, beside, unstored=sent - stored)
+        results = _results(warm, attacked, beside, unstored=sent - stored)
+        if set(_KEYED) <= set(options.doors):
+            results += _greedy(bench, replace(attack, seconds=beside_s), phones)
+    return results
+
+
+def _greedy(bench: Bench, attack: Attack, phones: Callable[[float, int], Phones]) -> list[Result]:
+    """The same phones beside somebody with the key of another app."""
+    keyed = replace(
+        attack,
+        ports={door: port for door, port in _ports(bench).items() if door in _KEYED},
+        connections=_GREEDY_CONNECTIONS,
+        kinds=(),
+        app=_OTHER_APP,
+        key=bench.key(_OTHER_APP),
+    )
+    before = _uploads_received(bench)
+    greedy = _phase(bench, keyed, phones(attack.seconds, 4))
+    taken = _uploads_received(bench) - before - greedy.receipts
+    burn = replace(attack, connections=0, cpu_share=greedy.played.cpu_share)
+    beside = _phase(bench, burn, phones(attack.seconds, 5))
+    quota = _QUOTA_S * (attack.seconds + _BURST_S)
+    bound: Bound = ("<=", _P99_RATIO_MAX)
+    named = " beside a greedy app"
+    return [
+        Result(
+            "S4", "uploads taken of a greedy app / its quota", taken / quota, "ratio", ("<=", 1)
+        ),
+        *_honest("HTTP" + named, greedy.phones.http, beside.phones.http, bound),
+        *_honest("gRPC" + named, greedy.phones.grpc, beside.phones.grpc, None),
+    ]
+
+
+def _uploads_received(bench: Bench) -> float:
+    url = f"http://127.0.0.1:{bench.node.settings.health_port}/metrics"
+    with urllib.request.urlopen(url, timeout=30) as answer:  # our own
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if line.startswith(_RECEIVED)]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
 def _results(warm: Phase, attacked: Phase, beside: Phase, *, unstored: int) -> list[Result]:

@@ -64,8 +64,9 @@ def running_node(
     gitops_poll_s: float = 10.0,
     tick_s: float = 1.0,
     partitions: int = 1,
+    **more: float,
 ) -> Iterator[Bench]:
-    """A node on free ports that watches a new repository of these files."""
+    """A node on free ports that watches a new repository of these files; `more` are settings."""
     folder = Folder(root / "node")
     folder.create()
     gitops = root / "gitops.git"
@@ -80,6 +81,7 @@ def running_node(
         gitops_poll_s=gitops_poll_s,
         tick_s=tick_s,
         partitions=partitions,
+        **more,
     )
     with (root / "node.log").open("ab") as errors:
         node = Node(settings, errors=errors)

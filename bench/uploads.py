@@ -52,6 +52,7 @@ class Order:
     gzip: bool = True
     spread_ms: int = 600_000  # events of an upload lie in the time before it
     contexts: int = CONTEXTS  # times 8 metrics: the series
+    app: str = APP
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,16 @@ def regions_of(contexts: int) -> tuple[str, ...]:
     return (*REGIONS, *(f"R{number}" for number in more))
 
 
-def repository(window_ms: int, contexts: int = CONTEXTS) -> dict[str, str]:
+def repository(
+    window_ms: int, contexts: int = CONTEXTS, apps: tuple[str, ...] = (APP,)
+) -> dict[str, str]:
     """Manifests under which all of these uploads are accepted."""
     clocks = Clocks(window_ms=window_ms, drift_window_ms=max(900_000, window_ms))
-    policy = policy_text(clocks, regions=regions_of(contexts), apps=(APP,), dry_run=True)
+    policy = policy_text(clocks, regions=regions_of(contexts), apps=apps, dry_run=True)
     return repository_files((_MODEL,), policy)
 
 
-def contexts(count: int) -> list[bytes]:
+def contexts(count: int, app: str = APP) -> list[bytes]:
     """The first contexts, serialised: 6 cohorts of each region in both arms and outside (two
     versions), and one of other phones.
     """
@@ -93,12 +96,13 @@ def contexts(count: int) -> list[bytes]:
     )
     every = list(product(cohorts, roles))
     every += [(("OTHER_PLATFORM", "MID", region), roles[2]) for region in regions]
-    return [_context(*cohort, *role) for cohort, role in every[:count]]
+    return [_context(app, cohort, role) for cohort, role in every[:count]]
 
 
-def _context(platform: str, tier: str, region: str, arm: str, version: str) -> bytes:
+def _context(app: str, cohort: tuple[str, str, str], role: tuple[str, str]) -> bytes:
+    (platform, tier, region), (arm, version) = cohort, role
     context = pb.Context(
-        app_id=APP,
+        app_id=app,
         app_version="1.0.0",
         platform=platform,
         os_major=15,
@@ -119,7 +123,7 @@ def _context(platform: str, tier: str, region: str, arm: str, version: str) -> b
 
 def make_uploads(order: Order, *, now_ms: int, rng: np.random.Generator) -> list[Outgoing]:
     """All of them, each with an id of its own."""
-    known, made = contexts(order.contexts), 0
+    known, made = contexts(order.contexts, order.app), 0
     uploads: list[Outgoing] = []
     while made < order.uploads:
         count = min(_BLOCK, order.uploads - made)
@@ -133,7 +137,7 @@ def make_uploads(order: Order, *, now_ms: int, rng: np.random.Generator) -> list
         for number, head, block in zip(numbers.tolist(), heads, blocks, strict=True):
             said = enrolled if number % _BET_EVERY == 0 else b""
             body = head + known[number % len(known)] + said + block
-            uploads.append(Outgoing(APP, body, order.rows))
+            uploads.append(Outgoing(order.app, body, order.rows))
         made += count
     return uploads
 

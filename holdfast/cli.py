@@ -287,7 +287,7 @@ _PASSED_ON = {
 }
 _BENCHES = (
     *("e2e", "demo-matrix", "detectors", "scale", "dedup", "outage"),
-    *("manifests", "gate", "bodies", "fuzz", "forgery", "tuf", "privacy", "doors"),
+    *("manifests", "gate", "bodies", "fuzz", "forgery", "tuf", "privacy", "doors", "compare"),
 )
 
 
