@@ -9,16 +9,20 @@ the kernel is asked to wait (SO_RCVLOWAT).
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 from typing import Final
 
-from ingest.connections import NEVER, Connections, Rank
+from ingest.connections import NEVER, ConnectionLimits, Connections, Rank
 from ingest.turns import Turns
 
 _AT_ONCE: Final = 8  # newcomers; then others come in between
+_ACCEPTED_S: Final = 50e-6  # of the loop's time for each: to accept it and to close it
+_NEWCOMERS_MAX: Final = 6_000
+"""Of one door, half of them of one address: whoever had to go would come again at once."""
 _LOOKS_MAX: Final = 16  # at one newcomer: each costs
 _REST_S: Final = 0.1  # while the machine has no descriptor for another connection
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -26,10 +30,36 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """The connections of one door, and the turns of those that showed no key."""
+    """The connections of one door: those that nobody serves yet, which cost next to nothing, those
+    that are served, and the turns of whoever showed no key.
+    """
 
+    newcomers: Connections
     connections: Connections
     turns: Turns
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return self.newcomers.count + self.connections.count
+
+    @property
+    def evicted_count(self) -> int:
+        """How many had to make room."""
+        return self.newcomers.evicted_count + self.connections.evicted_count
+
+    @property
+    def expired_count(self) -> int:
+        """How many had their time."""
+        return self.newcomers.expired_count + self.connections.expired_count
+
+
+def crowd_of(limits: ConnectionLimits, now_s: Callable[[], float]) -> Crowd:
+    """An empty one. `limits` are of those that are served."""
+    waiting = replace(
+        limits, connections_max=_NEWCOMERS_MAX, per_address_max=(_NEWCOMERS_MAX + 1) // 2
+    )
+    return Crowd(Connections(waiting, now_s), Connections(limits, now_s), Turns())
 
 
 class Look(Enum):
@@ -39,6 +69,7 @@ class Look(Enum):
     STRANGER = auto()
     MORE = auto()  # are needed to tell
     HOPELESS = auto()  # whatever follows
+    GONE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +93,7 @@ class Acceptor:
         listener.setblocking(False)
         self._listener = listener
         self.door = door
-        self.connections = crowd.connections
+        self.newcomers = crowd.newcomers
         self.turns = crowd.turns
         self.loop = asyncio.get_running_loop()
         self._waiting: set[Newcomer] = set()
@@ -98,11 +129,11 @@ class Acceptor:
             opened.setblocking(False)
             newcomer = Newcomer(self, opened, str(where[0]))
             self._waiting.add(newcomer)
-            self.connections.enter(newcomer, newcomer.address)
+            self.newcomers.enter(newcomer, newcomer.address)
             newcomer.look()
 
     def serve(self, newcomer: "Newcomer", opened: socket.socket, look: Look) -> None:
-        """Give it to its protocol, which takes its place among the connections over."""
+        """Give it to its protocol."""
         task = asyncio.create_task(self._adopt(newcomer, opened, look))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
@@ -119,14 +150,14 @@ class Acceptor:
     def forget(self, newcomer: "Newcomer") -> None:
         """It is served, or gone."""
         self._waiting.discard(newcomer)
-        self.connections.leave(newcomer)
+        self.newcomers.leave(newcomer)
 
 
 class Newcomer:
     """A connection that nobody serves yet. Silent, or waiting for its turn."""
 
     __slots__ = (
-        *("_acceptor", "_is_watched", "_looks", "_socket", "address", "is_greeted"),
+        *("_acceptor", "_is_hopeless", "_is_watched", "_looks", "_socket", "address", "is_greeted"),
         *("deadline_s", "rank", "ranked_s", "stalled_at_s"),
     )
 
@@ -138,7 +169,7 @@ class Newcomer:
         self.deadline_s = self.stalled_at_s = NEVER
         self._acceptor = acceptor
         self._socket: socket.socket | None = opened
-        self._is_watched = False
+        self._is_watched = self._is_hopeless = False
         self._looks = 0
 
     def look(self) -> None:
@@ -146,6 +177,7 @@ class Newcomer:
         opened, door = self._socket, self._acceptor.door
         if opened is None:
             return
+        began_s, turns = time.thread_time(), self._acceptor.turns
         try:
             said = opened.recv(door.glance_bytes, socket.MSG_PEEK)
         except BlockingIOError:
@@ -153,17 +185,21 @@ class Newcomer:
             return
         except OSError:
             said = b""
-        look = door.judge(said, self.address) if said else Look.HOPELESS
+        look = door.judge(said, self.address) if said else Look.GONE
         if look is Look.MORE:
             self._wait_for_more(opened, len(said))
+            turns.charge(time.thread_time() - began_s)
             return
         self._unwatch()
         if look is Look.KNOWN:
             self._serve(look)
-        elif look is Look.STRANGER:
-            self._acceptor.turns.wait(self._take_turn)
-        else:
+            return
+        if look is Look.GONE:
             self.close()
+        else:
+            self._is_hopeless = look is Look.HOPELESS
+            turns.wait(self._take_turn)
+        turns.charge(_ACCEPTED_S + time.thread_time() - began_s)
 
     def close(self) -> None:
         """Hang up."""
@@ -192,7 +228,9 @@ class Newcomer:
             self.close()
 
     def _take_turn(self) -> None:
-        if self._socket is not None:
+        if self._is_hopeless:
+            self.close()  # no sooner: who comes again at once would take all of the loop's time
+        elif self._socket is not None:
             self._serve(Look.STRANGER)
 
     def _serve(self, look: Look) -> None:

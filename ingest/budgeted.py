@@ -10,8 +10,9 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ingest.acceptor import Newcomer
 from ingest.admission import Admission
-from ingest.connections import NEVER, Connection, Connections, Rank
+from ingest.connections import NEVER, Connections, Rank
 from ingest.http_answer import problem_bytes, send_problem
 from ingest.http_body import Receive, Scope, Send
 from wire.errors import PermanentError, TransientError
@@ -41,7 +42,7 @@ class BudgetedProtocol(HttpToolsProtocol):
         self,
         *,
         connections: Connections,
-        newcomer: Connection,
+        newcomer: Newcomer,
         admission: Admission,
         **uvicorns: Any,  # noqa: ANN401  # passed on
     ) -> None:
@@ -68,8 +69,7 @@ class BudgetedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # uvicorn narrows it
         super().connection_made(transport)
-        if not self._connections.succeed(self._newcomer, self):
-            self.transport.abort()  # it had to make room in between
+        self._connections.enter(self, self._newcomer.address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.leave(self)

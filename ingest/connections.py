@@ -107,17 +107,6 @@ class Connections:
             self._make_room(max(self._neighbours.values(), key=lambda those: those.count))
         neighbours.ranks[Rank.FRESH][self._entered] = newcomer
 
-    def succeed(self, predecessor: Connection, successor: Connection) -> bool:
-        """Take over a newcomer's place, as old as it is; False if that one had to go meanwhile."""
-        place = self._of.pop(predecessor, None)
-        if place is None:
-            return False
-        number, _, neighbours = self._of[successor] = place
-        successor.rank, successor.ranked_s = predecessor.rank, predecessor.ranked_s
-        successor.deadline_s = predecessor.deadline_s
-        neighbours.ranks[successor.rank][number] = successor
-        return True
-
     def leave(self, one: Connection) -> None:
         """It is closed. Twice is once."""
         place = self._of.pop(one, None)

@@ -97,12 +97,11 @@ class Client(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self.transport.pause_reading()
         self._relay.open.add(self)
-        if self._relay.crowd.connections.succeed(self._newcomer, self):
-            self._relay.crowd.connections.rank(self, Rank.KNOWN)
-            self.deadline_s = NEVER  # grpcio ends what is idle or old
-            self._relay.run(self._dial())
-        else:
-            self.transport.abort()  # it had to make room in between
+        connections = self._relay.crowd.connections
+        connections.enter(self, self._newcomer.address)
+        connections.rank(self, Rank.KNOWN)
+        self.deadline_s = NEVER  # grpcio ends what is idle or old
+        self._relay.run(self._dial())
 
     def data_received(self, data: bytes) -> None:
         if self._server is None:

@@ -56,8 +56,7 @@ class Stranger(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._relay.open.add(self)
-        if not self._crowd.connections.succeed(self._newcomer, self):
-            self.transport.abort()  # it had to make room in between
+        self._crowd.connections.enter(self, self._newcomer.address)
         self.deadline_s = self.ranked_s + self._stranger_s
         self.transport.write((b"" if self._newcomer.is_greeted else GREETING) + SETTINGS_ACK)
 

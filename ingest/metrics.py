@@ -44,8 +44,8 @@ class IngestCollector(Collector):
     def _door(self) -> Iterator[Metric]:
         admission, committer = self._receiver.admission, self._receiver.committer
         grants, http, grpc = self._grants, self._http, self._grpc
-        evicted = http.connections.evicted_count + grpc.connections.evicted_count
-        expired = http.connections.expired_count + grpc.connections.expired_count
+        evicted = http.evicted_count + grpc.evicted_count
+        expired = http.expired_count + grpc.expired_count
         for counter, text, count in (
             ("overload_refused", "Uploads told to come back.", admission.refused_count),
             ("quota_refused", "Uploads beyond an app's quota.", self._quotas.refused_count),
@@ -60,8 +60,8 @@ class IngestCollector(Collector):
         for gauge, text, value in (
             ("uploads_in_flight", "Uploads admitted and not yet answered.", admission.in_flight),
             ("bytes_in_flight", "Bytes that came and wait.", admission.in_flight_bytes),
-            ("connections", "Open connections over HTTP.", http.connections.count),
-            ("grpc_connections", "Open connections over gRPC.", grpc.connections.count),
+            ("connections", "Open connections over HTTP.", http.count),
+            ("grpc_connections", "Open connections over gRPC.", grpc.count),
             ("strangers", "Without a key, waiting for a turn.", len(http.turns) + len(grpc.turns)),
         ):
             yield GaugeMetricFamily(f"holdfast_ingest_{gauge}", text, value=value)

@@ -15,9 +15,9 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ingest.acceptor import Acceptor, Crowd, Door
+from ingest.acceptor import Acceptor, Crowd, Door, crowd_of
 from ingest.attest import Everybody
-from ingest.connections import ConnectionLimits, Connections
+from ingest.connections import ConnectionLimits
 from ingest.grant_issue import GrantIssuer
 from ingest.grant_quota import GrantLimits, GrantQuota
 from ingest.grpc import GrpcLimits, GrpcServer, connection_limits
@@ -36,7 +36,6 @@ from ingest.quota import QuotaLimits, Quotas
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.shortcut import UploadProtocol
-from ingest.turns import Turns
 
 _log = logging.getLogger("holdfast.ingest")
 _BEAT_S: Final = 0.25
@@ -100,7 +99,7 @@ class _Parts:
         """What goes on until the end."""
         endless = (
             self.reader.keep_deadlines(),
-            _look_after(self.crowd.connections, self.relay.crowd.connections),
+            _look_after(self.crowd, self.relay.crowd),
             _beat(self.health.pulse),
             self.grpc.keep(),
             *more,
@@ -114,8 +113,8 @@ def _make(
     now_s = asyncio.get_running_loop().time
     quotas = Quotas(settings.quota, now_s)
     reader = RequestReader(keys, receiver.admission, quotas, settings.request)
-    crowd = Crowd(Connections(settings.connections, now_s), Turns())
-    grpc_crowd = Crowd(Connections(connection_limits(settings.grpc), now_s), Turns())
+    crowd = crowd_of(settings.connections, now_s)
+    grpc_crowd = crowd_of(connection_limits(settings.grpc), now_s)
     relay = Relay(grpc_crowd, quotas.slot_of)
     callers = Callers(keys, quotas, receiver.count_refused)
     issuer = _issuer(receiver, settings, now_s)
@@ -241,11 +240,12 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _look_after(*crowds: Connections) -> None:
+async def _look_after(*crowds: Crowd) -> None:
     while True:
-        await asyncio.sleep(min(crowd.limits.sweep_s for crowd in crowds))
+        await asyncio.sleep(min(crowd.connections.limits.sweep_s for crowd in crowds))
         for crowd in crowds:
-            crowd.sweep()
+            crowd.newcomers.sweep()
+            crowd.connections.sweep()
 
 
 async def _beat(pulse: Pulse) -> None:

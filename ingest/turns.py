@@ -3,7 +3,8 @@
 An event loop serves what comes first, so a thousand strangers who ask for little each would stand
 before every phone. Their bytes wait here instead. What a turn costs is read off the thread's CPU
 clock over the loop's next turns too, because a request goes on there as a task of its own; phones'
-work in between counts as well, so strangers have less when phones need more.
+work in between counts as well, so strangers have less when phones need more. What is spent on them
+before, to accept them and to look at them, is charged: whoever comes often makes all of them wait.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ _AT_ONCE_S: Final = 0.0003  # then phones come in between
 _HELD_BYTES_MAX: Final = 16 * 1024 * 1024
 _LOOP_TURNS: Final = 3  # that an ordinary request takes after its bytes were read
 _WAIT_S_MIN: Final = 0.002
+_DEBT_S_MAX: Final = 0.2  # then a stranger waits a second, however many there are
 
 
 class Turns:
@@ -47,6 +49,11 @@ class Turns:
             self._is_serving = True
             self._serve()
 
+    def charge(self, cpu_s: float) -> None:
+        """What was spent on strangers outside their turns."""
+        self._refill()
+        self._left_s = max(self._left_s - cpu_s, -_DEBT_S_MAX)
+
     def hold(self, size: int) -> bool:
         """Whether so many bytes more may wait with their senders; negative gives back."""
         if size > 0 and self._held_bytes + size > _HELD_BYTES_MAX:
@@ -54,10 +61,13 @@ class Turns:
         self._held_bytes += size
         return True
 
-    def _serve(self) -> None:
+    def _refill(self) -> None:
         now_s = self._now_s()
         self._left_s = min(_BURST_S, self._left_s + (now_s - self._at_s) * SHARE)
         self._at_s = now_s
+
+    def _serve(self) -> None:
+        self._refill()
         loop = asyncio.get_running_loop()
         if self._left_s <= 0:
             loop.call_later(max(_WAIT_S_MIN, -self._left_s / SHARE), self._serve)
