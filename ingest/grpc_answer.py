@@ -50,16 +50,21 @@ def rich_status(error: PermanentError | TransientError) -> grpc.Status:
 def refusal(stream: int, error: PermanentError | TransientError) -> bytes:
     """A whole answer to a call: headers alone, which end it."""
     if isinstance(error, PermanentError):
-        block = _known_block(error.code, error.detail, error.field, error.accepted)
+        block = _permanent(error.code, error.detail, error.field, error.accepted)
     else:
-        block = _block(error)
+        block = _transient(error.code, error.detail, error.retry_after_s)
     return frame(HEADERS, END_HEADERS | END_STREAM, stream, block)
 
 
 @lru_cache(64)
-def _known_block(code: str, detail: str, field: str, accepted: str) -> bytes:
-    """The same few texts for every stranger."""
+def _permanent(code: str, detail: str, field: str, accepted: str) -> bytes:
+    """The same few texts for every stranger: each would cost 0.25 ms."""
     return _block(PermanentError(code, detail, field=field, accepted=accepted))
+
+
+@lru_cache(512)
+def _transient(code: str, detail: str, retry_after_s: int) -> bytes:
+    return _block(TransientError(code, detail, retry_after_s=retry_after_s))
 
 
 def _block(error: PermanentError | TransientError) -> bytes:
