@@ -67,6 +67,7 @@ class Look(Enum):
 
     KNOWN = auto()  # a valid key
     STRANGER = auto()
+    LONG = auto()  # so much that to tell takes a turn
     MORE = auto()  # are needed to tell
     HOPELESS = auto()  # whatever follows
     GONE = auto()
@@ -74,12 +75,12 @@ class Look(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`judge` looks at first bytes and an address, at `glance_bytes` at most; `serve` makes the
-    protocol of a newcomer, known or stranger. `greeting` is said to whoever waits for it, and then
-    has `more_s` seconds.
+    """`judge` looks at first bytes and an address, at `glance_bytes` at most, and is told whether
+    it has a turn for that; `serve` makes the protocol of a newcomer, known or stranger. `greeting`
+    is said to whoever waits for it, and then has `more_s` seconds.
     """
 
-    judge: Callable[[bytes, str], Look]
+    judge: Callable[[bytes, str, bool], Look]
     serve: Callable[["Newcomer", Look], asyncio.Protocol]
     glance_bytes: int
     greeting: bytes = b""
@@ -157,7 +158,7 @@ class Newcomer:
     """A connection that nobody serves yet. Silent, or waiting for its turn."""
 
     __slots__ = (
-        *("_acceptor", "_is_hopeless", "_is_watched", "_looks", "_socket", "address", "is_greeted"),
+        *("_acceptor", "_is_watched", "_looks", "_socket", "address", "is_greeted"),
         *("deadline_s", "rank", "ranked_s", "stalled_at_s"),
     )
 
@@ -169,10 +170,10 @@ class Newcomer:
         self.deadline_s = self.stalled_at_s = NEVER
         self._acceptor = acceptor
         self._socket: socket.socket | None = opened
-        self._is_watched = self._is_hopeless = False
+        self._is_watched = False
         self._looks = 0
 
-    def look(self) -> None:
+    def look(self, *, has_turn: bool = False) -> None:
         """Peek at what it says, if it says anything."""
         opened, door = self._socket, self._acceptor.door
         if opened is None:
@@ -185,21 +186,28 @@ class Newcomer:
             return
         except OSError:
             said = b""
-        look = door.judge(said, self.address) if said else Look.GONE
+        look = door.judge(said, self.address, has_turn) if said else Look.GONE
         if look is Look.MORE:
             self._wait_for_more(opened, len(said))
-            turns.charge(time.thread_time() - began_s)
-            return
-        self._unwatch()
-        if look is Look.KNOWN:
+        if look is not Look.KNOWN and not has_turn:  # a turn is charged for itself
+            accepted_s = 0.0 if look is Look.MORE else _ACCEPTED_S
+            turns.charge(accepted_s + time.thread_time() - began_s)
+        if look is not Look.MORE:
+            self._unwatch()
+            self._go_on(look, has_turn=has_turn)
+
+    def _go_on(self, look: Look, *, has_turn: bool) -> None:
+        turns = self._acceptor.turns
+        if look is Look.KNOWN or (look is Look.STRANGER and has_turn):
             self._serve(look)
-            return
-        if look is Look.GONE:
+        elif look is Look.STRANGER:
+            turns.wait(partial(self._serve, look))
+        elif look is Look.LONG:
+            turns.wait(partial(self.look, has_turn=True))
+        elif look is Look.GONE or has_turn:
             self.close()
         else:
-            self._is_hopeless = look is Look.HOPELESS
-            turns.wait(self._take_turn)
-        turns.charge(_ACCEPTED_S + time.thread_time() - began_s)
+            turns.wait(self.close)  # or who comes again at once would take all of the loop's time
 
     def close(self) -> None:
         """Hang up."""
@@ -226,12 +234,6 @@ class Newcomer:
             self._watch(opened)
         else:
             self.close()
-
-    def _take_turn(self) -> None:
-        if self._is_hopeless:
-            self.close()  # no sooner: who comes again at once would take all of the loop's time
-        elif self._socket is not None:
-            self._serve(Look.STRANGER)
 
     def _serve(self, look: Look) -> None:
         opened, self._socket = self._socket, None

@@ -8,12 +8,12 @@ here has shown a valid key (`ingest.grpc_door`). What of HTTP/2 is read: `ingest
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from ingest.acceptor import Crowd, Newcomer
 from ingest.connections import NEVER, Connection, Rank
 from ingest.http2 import AckFilter
-from ingest.http2_guard import HeaderGuard
+from ingest.http2_guard import REFUSED, HeaderGuard
 
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -49,7 +49,7 @@ class Relay:
         for client in list(self.open):
             client.evict()
 
-    def run(self, dialling: Coroutine[Any, Any, None]) -> None:
+    def run(self, dialling: Coroutine[None, None, None]) -> None:
         """Run it, and hold it until it is done."""
         task = asyncio.create_task(dialling)
         self._tasks.add(task)
@@ -59,9 +59,10 @@ class Relay:
         """A client is known to grpcio by this port of ours."""
         self._by_port[port] = client
 
-    def gone(self, port: int) -> None:
-        """It is no more."""
-        self._by_port.pop(port, None)
+    def gone(self, port: int, client: "Client") -> None:
+        """It is no more. The kernel may have given its port to another one already."""
+        if self._by_port.get(port) is client:
+            del self._by_port[port]
 
 
 class Client(asyncio.Protocol):
@@ -78,7 +79,6 @@ class Client(asyncio.Protocol):
         self._newcomer = newcomer
         self._unread = b""
         self._server: _Server | None = None
-        self._is_eof = False
         self._guard = HeaderGuard()
         self._acks = AckFilter()
         self._acks.is_done = not newcomer.is_greeted
@@ -95,7 +95,6 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self.transport.pause_reading()
         self._relay.open.add(self)
         connections = self._relay.crowd.connections
         connections.enter(self, self._newcomer.address)
@@ -104,21 +103,16 @@ class Client(asyncio.Protocol):
         self._relay.run(self._dial())
 
     def data_received(self, data: bytes) -> None:
-        if self._server is None:
-            self._unread += data  # one read that was under way
-            return
-        if not self._acks.is_done:
-            data = self._acks.passed(data)
-        if self._guard.refuses(data):
-            self.transport.abort()
+        if self._server is None or self._unread:
+            self._unread += data
+            self.transport.pause_reading()
         else:
-            self._server.write(data)
+            self._pass_on(data, self._server)
 
     def eof_received(self) -> bool:
-        self._is_eof = True
         if self._server is not None:
             self._server.write_eof()
-        return True
+        return self._server is not None
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._relay.crowd.connections.leave(self)
@@ -141,6 +135,31 @@ class Client(asyncio.Protocol):
 
     # -- between both
 
+    def _pass_on(self, data: bytes, server: "_Server") -> None:
+        """What is too much for one turn of the loop goes on in the next."""
+        passed = self._guard.passed(data)
+        if passed == REFUSED:
+            self.transport.abort()
+            return
+        if passed < len(data):
+            self._unread = data[passed:]
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+            data = data[:passed]
+        server.write(data if self._acks.is_done else self._acks.passed(data))
+
+    def _go_on(self) -> None:
+        unread, self._unread = self._unread, b""
+        if self._server is None or self.transport.is_closing():
+            return
+        self._pass_on(unread, self._server)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Unless something that has come waits for its turn, or for grpcio."""
+        if not self._unread and self._server is not None and not self._server.is_full:
+            self.transport.resume_reading()
+
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -154,11 +173,7 @@ class Client(asyncio.Protocol):
             server.transport.abort()
             return
         self._server = server
-        unread, self._unread = self._unread, b""
-        self.data_received(unread)
-        if self._is_eof:
-            server.write_eof()
-        self.pause(False)
+        self._go_on()
 
     # -- what grpcio does
 
@@ -171,11 +186,13 @@ class Client(asyncio.Protocol):
         """Grpcio reads no more for now."""
         if is_full:
             self.transport.pause_reading()
-        elif not self.transport.is_closing():
-            self.transport.resume_reading()
+        else:
+            self._read_on()
 
     def end(self) -> None:
         """Grpcio has ended the connection: so it ends here, once its last words are out."""
+        connections = self._relay.crowd.connections
+        self.deadline_s = connections.now_s() + connections.limits.stalled_s
         self.transport.close()
 
 
@@ -200,7 +217,7 @@ class _Server(asyncio.Protocol):
         self._client.answer(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._relay.gone(self._port)
+        self._relay.gone(self._port, self._client)
         self._client.end()
 
     def pause_writing(self) -> None:

@@ -13,12 +13,19 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return b"%b%c%c%b%b" % (len(payload).to_bytes(3), kind, flags, stream.to_bytes(4), payload)
 
 
-GREETING: Final = frame(SETTINGS, 0, 0)
-"""A server's first frame. Stock clients open no call before it."""
 SETTINGS_ACK: Final = frame(SETTINGS, ACK, 0)
+LAST_STREAM: Final = (1 << 31) - 1
+_MAX_CONCURRENT_STREAMS: Final = 3
 
 
-def goaway(last_stream: int) -> bytes:
+def greeting(calls_max: int) -> bytes:
+    """A server's first frame: so many calls at a time, until other settings come. Stock clients
+    open no call before it, and as many as they have after one that says no number.
+    """
+    return frame(SETTINGS, 0, 0, _MAX_CONCURRENT_STREAMS.to_bytes(2) + calls_max.to_bytes(4))
+
+
+def goaway(last_stream: int = LAST_STREAM) -> bytes:
     """No later stream was looked at: clients open those again, on a new connection."""
     return frame(GOAWAY, 0, 0, last_stream.to_bytes(4) + bytes(4))
 

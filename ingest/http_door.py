@@ -17,7 +17,7 @@ def http_door(
 ) -> Door:
     """Judge newcomers by a key in their first bytes, and let uvicorn's parts serve them."""
 
-    def judge(said: bytes, address: str) -> Look:
+    def judge(said: bytes, address: str, _has_turn: bool) -> Look:
         app_id = reader.app_shown(said)
         is_welcome = app_id is not None and reader.may_send(app_id, reader.slot_of(address))
         return Look.KNOWN if is_welcome else Look.STRANGER

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench import door_frames as h2
 from ingest.grpc_answer import refusal
-from ingest.http2 import GREETING, PREFACE, SETTINGS_ACK, AckFilter
+from ingest.http2 import PREFACE, SETTINGS_ACK, AckFilter, greeting
 from wire.errors import PermanentError, TransientError
 
 _FRAMES = st.lists(
@@ -35,8 +35,8 @@ def test_the_first_ack_is_taken_out_however_it_is_cut(
     assert acks.is_done
 
 
-def test_a_greeting_is_empty_settings() -> None:
-    assert h2.settings() == GREETING
+def test_a_greeting_says_how_many_calls_there_may_be_at_a_time() -> None:
+    assert greeting(32) == h2.settings((3, 32))
 
 
 @given(

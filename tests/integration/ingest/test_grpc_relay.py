@@ -1,0 +1,121 @@
+"""The relay between a phone that holds a key and a server that does as it is told here."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from bench import door_frames as h2
+from ingest.acceptor import Acceptor, crowd_of
+from ingest.connections import ConnectionLimits
+from ingest.grpc_callers import Callers
+from ingest.grpc_door import grpc_door
+from ingest.grpc_relay import Client, Relay
+from ingest.http2 import PREFACE
+from ingest.keys import KeyFile
+from ingest.quota import QuotaLimits, Quotas
+from tests.fakes.ingest_world import APP, clock_ms
+
+STALLED_S = 0.1
+MUCH = 16 << 20  # more than the kernel holds
+
+
+@dataclass
+class Between:
+    """A relay that leads to `server`, and a phone whose first call was sent."""
+
+    relay: Relay
+    phone: socket.socket
+    server: socket.socket
+
+    def client(self) -> Client:
+        (client,) = self.relay.open
+        assert isinstance(client, Client)
+        return client
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def between(folder: Path, *, is_full: bool = False) -> AsyncIterator[Between]:
+    """`is_full`: the kernel lets nobody in at the server, and refuses nobody."""
+    loop = asyncio.get_running_loop()
+    keys = KeyFile(folder / "keys.json", now_ms=clock_ms)
+    quotas = Quotas(QuotaLimits(), loop.time)
+    crowd = crowd_of(ConnectionLimits(stalled_s=STALLED_S), loop.time)
+    relay = Relay(crowd, quotas.slot_of)
+    door = grpc_door(relay, Callers(keys, quotas, lambda _code: None), 20.0)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_server(("127.0.0.1", 0), backlog=0 if is_full else 8) as server,
+        socket.socket() as phone,
+        ExitStack() as opened,
+    ):
+        for _ in range(2 if is_full else 0):
+            other = opened.enter_context(socket.socket())
+            other.setblocking(False)
+            with suppress(BlockingIOError):
+                other.connect(server.getsockname())
+        relay.port = server.getsockname()[1]
+        server.setblocking(False)
+        acceptor = Acceptor(listener, door, crowd)
+        acceptor.start()
+        phone.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        phone.setblocking(False)
+        await loop.sock_connect(phone, listener.getsockname())
+        said = PREFACE + h2.settings() + h2.call(1, "Upload", key=keys.create(APP))
+        await loop.sock_sendall(phone, said)
+        yield Between(relay, phone, server)
+        acceptor.close()
+        relay.evict_all()
+        await until(lambda: not relay.open)
+
+
+def run(test: Coroutine[None, None, None]) -> None:
+    uvloop.run(test)
+
+
+def test_a_phone_is_not_read_while_nobody_takes_its_calls(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with between(tmp_path, is_full=True) as made:
+            await until(lambda: bool(made.relay.open))
+            sending = loop.sock_sendall(made.phone, bytes(MUCH))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(sending, 1.0)
+
+    run(main())
+
+
+def test_a_phone_that_reads_nothing_does_not_outlive_the_farewell(tmp_path: Path) -> None:
+    """A few bytes that it does not take are no reason to hold its place for ever."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with between(tmp_path) as made:
+            taken, _ = await loop.sock_accept(made.server)
+            with taken:
+                await until(lambda: bool(made.relay.open))
+                transport = made.client().transport
+                while not transport.get_write_buffer_size():
+                    await loop.sock_sendall(taken, bytes(8_192))
+                    await asyncio.sleep(0.001)
+            await until(transport.is_closing)
+            assert made.relay.open
+
+            def is_gone() -> bool:
+                made.relay.crowd.connections.sweep()
+                return not made.relay.open
+
+            await until(is_gone)
+
+    run(main())
