@@ -77,7 +77,7 @@ class Look(Enum):
 class Door:
     """`judge` looks at first bytes and an address, at `glance_bytes` at most, and is told whether
     it has a turn for that; `serve` makes the protocol of a newcomer, known or stranger. `greeting`
-    is said to whoever waits for it, and then has `more_s` seconds.
+    is said to whoever waits for it, and then has `more_s` seconds, and an answer to each question.
     """
 
     judge: Callable[[bytes, str, bool], Look]
@@ -85,6 +85,7 @@ class Door:
     glance_bytes: int
     greeting: bytes = b""
     more_s: float = 0.0
+    pongs: Callable[[bytes], list[bytes]] = lambda _said: []
 
 
 class Acceptor:
@@ -158,13 +159,14 @@ class Newcomer:
     """A connection that nobody serves yet. Silent, or waiting for its turn."""
 
     __slots__ = (
-        *("_acceptor", "_is_watched", "_looks", "_socket", "address", "is_greeted"),
+        *("_acceptor", "_is_watched", "_looks", "_socket", "address", "is_greeted", "pongs"),
         *("deadline_s", "rank", "ranked_s", "stalled_at_s"),
     )
 
     def __init__(self, acceptor: Acceptor, opened: socket.socket, address: str) -> None:
         self.address = address
         self.is_greeted = False
+        self.pongs = 0  # how many it was told
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
@@ -188,7 +190,7 @@ class Newcomer:
             said = b""
         look = door.judge(said, self.address, has_turn) if said else Look.GONE
         if look is Look.MORE:
-            self._wait_for_more(opened, len(said))
+            self._wait_for_more(opened, said)
         if look is not Look.KNOWN and not has_turn:  # a turn is charged for itself
             accepted_s = 0.0 if look is Look.MORE else _ACCEPTED_S
             turns.charge(accepted_s + time.thread_time() - began_s)
@@ -219,7 +221,7 @@ class Newcomer:
 
     expire = evict = close
 
-    def _wait_for_more(self, opened: socket.socket, seen: int) -> None:
+    def _wait_for_more(self, opened: socket.socket, said: bytes) -> None:
         """It is looked at again when there is more than was seen, or when it hangs up."""
         self._looks += 1
         door = self._acceptor.door
@@ -227,7 +229,10 @@ class Newcomer:
             if not self.is_greeted:
                 self.is_greeted, self.deadline_s = True, self.ranked_s + door.more_s
                 opened.send(door.greeting)
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
+            pongs = door.pongs(said)
+            opened.send(b"".join(pongs[self.pongs :]))
+            self.pongs = len(pongs)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(said) + 1)
         except OSError:
             self._looks = _LOOKS_MAX
         if self._looks < _LOOKS_MAX:

@@ -11,7 +11,7 @@ from ingest.acceptor import Door, Look, Newcomer
 from ingest.grpc_callers import Callers
 from ingest.grpc_relay import Client, Relay
 from ingest.grpc_stranger import Stranger
-from ingest.http2 import PREFACE, greeting
+from ingest.http2 import PREFACE, greeting, pongs
 from ingest.http2_guard import FIRST_BLOCK_BYTES_MAX, REFUSED, HeaderGuard
 
 _GLANCE_BYTES: Final = 2 * FIRST_BLOCK_BYTES_MAX
@@ -41,4 +41,4 @@ def grpc_door(relay: Relay, callers: Callers, stranger_s: float) -> Door:
         return Stranger(relay, callers, newcomer, stranger_s)
 
     first = greeting(relay.crowd.connections.limits.keyless_max)
-    return Door(judge, serve, _GLANCE_BYTES, first, stranger_s)
+    return Door(judge, serve, _GLANCE_BYTES, first, stranger_s, pongs)

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from ingest.acceptor import Crowd, Newcomer
 from ingest.connections import NEVER, Connection, Rank
-from ingest.http2 import AckFilter
+from ingest.http2 import Remainder
 from ingest.http2_guard import REFUSED, HeaderGuard
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -80,8 +80,7 @@ class Client(asyncio.Protocol):
         self._unread = b""
         self._server: _Server | None = None
         self._guard = HeaderGuard()
-        self._acks = AckFilter()
-        self._acks.is_done = not newcomer.is_greeted
+        self._remainder = Remainder(is_greeted=newcomer.is_greeted, pings=newcomer.pongs)
 
     # -- what the door sees
 
@@ -146,7 +145,7 @@ class Client(asyncio.Protocol):
             self.transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._go_on)
             data = data[:passed]
-        server.write(data if self._acks.is_done else self._acks.passed(data))
+        server.write(data if self._remainder.is_all else self._remainder.of(data))
 
     def _go_on(self) -> None:
         unread, self._unread = self._unread, b""

@@ -18,7 +18,7 @@ from tests.fakes.ingest_world import Running, running, upload
 
 FEW = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0)
 CALLS_MAX = 32
-HEADERS, SETTINGS, GOAWAY = 1, 4, 7
+HEADERS, SETTINGS, PING, GOAWAY = 1, 4, 6, 7
 
 
 @pytest.fixture
@@ -119,3 +119,32 @@ def test_calls_with_much_metadata_are_served_in_turns(server: Running) -> None:
 
     with grpc.insecure_channel(server.grpc) as channel, ThreadPoolExecutor(30) as phones:
         assert all(phones.map(sent, range(150)))
+
+
+def test_a_client_that_asks_before_its_first_call_has_one_answer_to_each(tmp_path: Path) -> None:
+    """Keepalive without calls: whoever has no answer hangs up, with the call that it just made.
+
+    grpcio is not asked again: to be asked so often at a time would end the connection.
+    """
+    body = upload(1).SerializeToString()
+    questions = [bytes((n,)) * 8 for n in range(6)]
+    with (
+        running(tmp_path, MemoryLog(), settings=FEW) as server,
+        connected(server) as phone,
+    ):
+        said = said_by(phone)
+        phone.sendall(PREFACE + h2.settings())
+        answers = [next(said)]
+        for question in questions:
+            phone.sendall(h2.frame(PING, 0, 0, question))
+            answers.append(next(said))
+        phone.sendall(h2.frame(SETTINGS, 1, 0, b"") + h2.call(1, "Upload", key=server.key))
+        phone.sendall(h2.body_frame(1, b"\0" + len(body).to_bytes(4) + body, ends=True))
+        for answer in said:
+            answers.append(answer)
+            if b"grpc-status" in answer[2]:
+                break
+
+    assert [payload for kind, _, payload in answers if kind == PING] == questions
+    assert GOAWAY not in [kind for kind, _, _ in answers]
+    assert b"\x0bgrpc-status\x010" in answers[-1][2]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench import door_frames as h2
 from ingest.grpc_answer import refusal
-from ingest.http2 import PREFACE, SETTINGS_ACK, AckFilter, greeting
+from ingest.http2 import PREFACE, SETTINGS_ACK, Remainder, greeting, pongs
 from wire.errors import PermanentError, TransientError
 
 _FRAMES = st.lists(
@@ -20,19 +20,46 @@ _FRAMES = st.lists(
 )
 
 
-@given(before=_FRAMES, after=_FRAMES, cuts=st.lists(st.integers(1, 50), max_size=20))
-def test_the_first_ack_is_taken_out_however_it_is_cut(
-    before: list[bytes], after: list[bytes], cuts: list[int]
+PING = h2.frame(6, 0, 0, b"question")
+
+
+@given(
+    before=_FRAMES,
+    after=_FRAMES,
+    answered=st.integers(0, 4),
+    cuts=st.lists(st.integers(1, 50), max_size=20),
+)
+def test_what_was_answered_is_taken_out_however_it_is_cut(
+    before: list[bytes], after: list[bytes], answered: int, cuts: list[int]
 ) -> None:
-    frames = [frame for frame in before if frame != SETTINGS_ACK]
-    sent = PREFACE + b"".join([*frames, SETTINGS_ACK, *after])
-    acks, passed = AckFilter(), b""
+    others = [frame for frame in before if frame != SETTINGS_ACK and frame[3:5] != b"\6\0"]
+    pings = [PING] * answered
+    sent = PREFACE + b"".join([*others, *pings, SETTINGS_ACK, *after])
+    remainder, passed = Remainder(pings=answered), b""
     for cut in [*cuts, len(sent)]:
-        passed += acks.passed(sent[:cut])
+        passed += remainder.of(sent[:cut])
         sent = sent[cut:]
 
-    assert passed == PREFACE + b"".join([*frames, *after])
-    assert acks.is_done
+    assert passed == PREFACE + b"".join([*others, *after])
+    assert remainder.is_all
+
+
+def test_nothing_is_taken_out_of_what_came_without_a_greeting() -> None:
+    said = PREFACE + h2.settings() + SETTINGS_ACK + PING
+
+    assert Remainder(is_greeted=False).of(said) == said
+
+
+@given(frames=_FRAMES, cut=st.integers(0, 400))
+def test_each_whole_question_has_its_answer(frames: list[bytes], cut: int) -> None:
+    said = (PREFACE + b"".join([PING, *frames, PING]))[: cut + len(PREFACE)]
+    at, expected = len(PREFACE), list[bytes]()
+    for frame in [PING, *frames, PING]:
+        at += len(frame)
+        if frame[3:5] == b"\6\0" and at <= len(said):
+            expected.append(h2.frame(6, 1, 0, frame[9:]))
+
+    assert pongs(said) == expected
 
 
 def test_a_greeting_says_how_many_calls_there_may_be_at_a_time() -> None:
