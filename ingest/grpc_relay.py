@@ -135,17 +135,17 @@ class Client(asyncio.Protocol):
     # -- between both
 
     def _pass_on(self, data: bytes, server: "_Server") -> None:
-        """What is too much for one turn of the loop goes on in the next."""
+        """What is too much for one turn of the loop waits for others, with the strangers."""
         passed = self._guard.passed(data)
         if passed == REFUSED:
             self.transport.abort()
             return
-        if passed < len(data):
-            self._unread = data[passed:]
-            self.transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._go_on)
-            data = data[:passed]
+        rest, data = data[passed:], data[:passed]
         server.write(data if self._remainder.is_all else self._remainder.of(data))
+        if rest:
+            self._unread = rest
+            self.transport.pause_reading()
+            self._relay.crowd.turns.wait(self._go_on)
 
     def _go_on(self) -> None:
         unread, self._unread = self._unread, b""

@@ -96,6 +96,25 @@ def test_a_phone_is_not_read_while_nobody_takes_its_calls(tmp_path: Path) -> Non
     run(main())
 
 
+def test_what_is_too_much_for_one_turn_waits_with_the_strangers(tmp_path: Path) -> None:
+    """Or hundreds of connections with one key would have 2 ms each of every turn of the loop."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with between(tmp_path) as made:
+            taken, _ = await loop.sock_accept(made.server)
+            turns, received = made.relay.crowd.turns, b""
+            said = b"".join(h2.body_frame(n, b"") for n in range(3, 6_003, 2))
+            with taken:
+                turns.charge(1.0)  # strangers have had their share
+                await loop.sock_sendall(made.phone, said)
+                await until(lambda: len(turns) == 1)
+                while not received.endswith(said):
+                    received += await loop.sock_recv(taken, 1 << 20)
+
+    run(main())
+
+
 def test_a_phone_that_reads_nothing_does_not_outlive_the_farewell(tmp_path: Path) -> None:
     """A few bytes that it does not take are no reason to hold its place for ever."""
 
