@@ -39,11 +39,6 @@ class Crowd:
     turns: Turns
 
     @property
-    def count(self) -> int:
-        """How many are open."""
-        return self.newcomers.count + self.connections.count
-
-    @property
     def evicted_count(self) -> int:
         """How many had to make room."""
         return self.newcomers.evicted_count + self.connections.evicted_count
@@ -54,12 +49,12 @@ class Crowd:
         return self.newcomers.expired_count + self.connections.expired_count
 
 
-def crowd_of(limits: ConnectionLimits, now_s: Callable[[], float]) -> Crowd:
+def crowd_of(limits: ConnectionLimits, now_s: Callable[[], float], turns: Turns) -> Crowd:
     """An empty one. `limits` are of those that are served."""
     waiting = replace(
         limits, connections_max=_NEWCOMERS_MAX, per_address_max=(_NEWCOMERS_MAX + 1) // 2
     )
-    return Crowd(Connections(waiting, now_s), Connections(limits, now_s), Turns())
+    return Crowd(Connections(waiting, now_s), Connections(limits, now_s), turns)
 
 
 class Look(Enum):

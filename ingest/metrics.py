@@ -60,8 +60,9 @@ class IngestCollector(Collector):
         for gauge, text, value in (
             ("uploads_in_flight", "Uploads admitted and not yet answered.", admission.in_flight),
             ("bytes_in_flight", "Bytes that came and wait.", admission.in_flight_bytes),
-            ("connections", "Open connections over HTTP.", http.count),
-            ("grpc_connections", "Open connections over gRPC.", grpc.count),
-            ("strangers", "Without a key, waiting for a turn.", len(http.turns) + len(grpc.turns)),
+            ("connections", "Served over HTTP.", http.connections.count),
+            ("grpc_connections", "Served over gRPC.", grpc.connections.count),
+            ("newcomers", "Not served yet.", http.newcomers.count + grpc.newcomers.count),
+            ("strangers", "Without a key, waiting for a turn.", len(http.turns)),  # both doors'
         ):
             yield GaugeMetricFamily(f"holdfast_ingest_{gauge}", text, value=value)

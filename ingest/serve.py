@@ -36,6 +36,7 @@ from ingest.quota import QuotaLimits, Quotas
 from ingest.receive import Receiver
 from ingest.releases import ReleaseConfigs
 from ingest.shortcut import UploadProtocol
+from ingest.turns import Turns
 
 _log = logging.getLogger("holdfast.ingest")
 _BEAT_S: Final = 0.25
@@ -113,8 +114,9 @@ def _make(
     now_s = asyncio.get_running_loop().time
     quotas = Quotas(settings.quota, now_s)
     reader = RequestReader(keys, receiver.admission, quotas, settings.request)
-    crowd = crowd_of(settings.connections, now_s)
-    grpc_crowd = crowd_of(connection_limits(settings.grpc), now_s)
+    turns = Turns()  # strangers of both doors have one share
+    crowd = crowd_of(settings.connections, now_s, turns)
+    grpc_crowd = crowd_of(connection_limits(settings.grpc), now_s, turns)
     relay = Relay(grpc_crowd, quotas.slot_of)
     callers = Callers(keys, quotas, receiver.count_refused)
     issuer = _issuer(receiver, settings, now_s)

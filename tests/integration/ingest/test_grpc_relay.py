@@ -19,6 +19,7 @@ from ingest.grpc_relay import Client, Relay
 from ingest.http2 import PREFACE
 from ingest.keys import KeyFile
 from ingest.quota import QuotaLimits, Quotas
+from ingest.turns import Turns
 from tests.fakes.ingest_world import APP, clock_ms
 
 STALLED_S = 0.1
@@ -51,7 +52,7 @@ async def between(folder: Path, *, is_full: bool = False) -> AsyncIterator[Betwe
     loop = asyncio.get_running_loop()
     keys = KeyFile(folder / "keys.json", now_ms=clock_ms)
     quotas = Quotas(QuotaLimits(), loop.time)
-    crowd = crowd_of(ConnectionLimits(stalled_s=STALLED_S), loop.time)
+    crowd = crowd_of(ConnectionLimits(stalled_s=STALLED_S), loop.time, Turns())
     relay = Relay(crowd, quotas.slot_of)
     door = grpc_door(relay, Callers(keys, quotas, lambda _code: None), 20.0)
     with (
