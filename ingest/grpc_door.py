@@ -8,7 +8,6 @@ import asyncio
 from typing import Final
 
 from ingest.acceptor import Door, Look, Newcomer
-from ingest.grpc_callers import Callers
 from ingest.grpc_relay import Client, Relay
 from ingest.grpc_stranger import Stranger
 from ingest.http2 import PREFACE, greeting, pongs
@@ -19,8 +18,9 @@ _SHORT_BYTES: Final = 2 * 1024
 """Stock clients' first calls have 500: 0.1 ms to unfold. What is longer has its turn for that."""
 
 
-def grpc_door(relay: Relay, callers: Callers, stranger_s: float) -> Door:
+def grpc_door(relay: Relay, stranger_s: float) -> Door:
     """Judge newcomers by the key of their first call. `stranger_s` is the time of one without."""
+    callers = relay.callers
 
     def judge(said: bytes, address: str, has_turn: bool) -> Look:
         if not PREFACE.startswith(said[: len(PREFACE)]):
@@ -38,7 +38,7 @@ def grpc_door(relay: Relay, callers: Callers, stranger_s: float) -> Door:
     def serve(newcomer: Newcomer, look: Look) -> asyncio.Protocol:
         if look is Look.KNOWN:
             return Client(relay, newcomer)
-        return Stranger(relay, callers, newcomer, stranger_s)
+        return Stranger(relay, newcomer, stranger_s)
 
     first = greeting(relay.crowd.connections.limits.keyless_max)
     return Door(judge, serve, _GLANCE_BYTES, first, stranger_s, pongs)

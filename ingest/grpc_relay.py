@@ -6,28 +6,29 @@ here has shown a valid key (`ingest.grpc_door`). What of HTTP/2 is read: `ingest
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 from ingest.acceptor import Crowd, Newcomer
 from ingest.connections import NEVER, Connection, Rank
+from ingest.grpc_callers import Callers
 from ingest.http2 import Remainder
 from ingest.http2_guard import REFUSED, HeaderGuard
 
 _LOOPBACK: Final = "127.0.0.1"
+_PIECE_BYTES: Final = 4096  # in one turn, of a key whose quota is used up
 
 
 @dataclass(slots=True)
 class Relay:
     """Between the connections of one door and grpcio's `port` on loopback.
 
-    `slot_of` says where the quota counts an address. `open` are the connections that are served,
-    whether they lead to grpcio or not.
+    `open` are the connections that are served, whether they lead to grpcio or not.
     """
 
     crowd: Crowd
-    slot_of: Callable[[str], int]
+    callers: Callers
     port: int = 0
     open: set[Connection] = field(default_factory=set)
     _by_port: dict[int, "Client"] = field(default_factory=dict)
@@ -74,12 +75,14 @@ class Client(asyncio.Protocol):
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
-        self.slot = relay.slot_of(newcomer.address)
+        self.slot = relay.callers.slot_of(newcomer.address)
         self._relay = relay
         self._newcomer = newcomer
         self._unread = b""
         self._server: _Server | None = None
-        self._guard = HeaderGuard()
+        self._calls = list[tuple[int, bytes]]()
+        self._authorization = b""  # of the last call
+        self._guard = HeaderGuard(self._calls)
         self._remainder = Remainder(is_greeted=newcomer.is_greeted, pings=newcomer.pongs)
 
     # -- what the door sees
@@ -105,6 +108,8 @@ class Client(asyncio.Protocol):
         if self._server is None or self._unread:
             self._unread += data
             self.transport.pause_reading()
+        elif self._is_used_up():
+            self._wait(data)
         else:
             self._pass_on(data, self._server)
 
@@ -134,24 +139,36 @@ class Client(asyncio.Protocol):
 
     # -- between both
 
-    def _pass_on(self, data: bytes, server: "_Server") -> None:
+    def _is_used_up(self) -> bool:
+        """Whether the quota is, or the key no good any more: then it waits with the strangers."""
+        if self._calls:
+            self._authorization = self._calls[-1][1]
+            self._calls.clear()
+        shown = self._authorization
+        return bool(shown) and not self._relay.callers.is_welcome(shown, self.slot)
+
+    def _wait(self, unread: bytes) -> None:
+        self._unread = unread
+        self.transport.pause_reading()
+        self._relay.crowd.turns.wait(self._go_on)
+
+    def _pass_on(self, data: bytes, server: "_Server", later: bytes = b"") -> None:
         """What is too much for one turn of the loop waits for others, with the strangers."""
         passed = self._guard.passed(data)
         if passed == REFUSED:
             self.transport.abort()
             return
-        rest, data = data[passed:], data[:passed]
+        rest, data = data[passed:] + later, data[:passed]
         server.write(data if self._remainder.is_all else self._remainder.of(data))
         if rest:
-            self._unread = rest
-            self.transport.pause_reading()
-            self._relay.crowd.turns.wait(self._go_on)
+            self._wait(rest)
 
     def _go_on(self) -> None:
         unread, self._unread = self._unread, b""
         if self._server is None or self.transport.is_closing():
             return
-        self._pass_on(unread, self._server)
+        size = _PIECE_BYTES if self._is_used_up() else len(unread)
+        self._pass_on(unread[:size], self._server, unread[size:])
         self._read_on()
 
     def _read_on(self) -> None:

@@ -10,7 +10,6 @@ from typing import Final, cast
 from ingest.acceptor import Newcomer
 from ingest.connections import NEVER
 from ingest.grpc_answer import refusal
-from ingest.grpc_callers import Callers
 from ingest.grpc_relay import Relay
 from ingest.http2 import SETTINGS_ACK, goaway, greeting
 from ingest.http2_guard import FIRST_BLOCK_BYTES_MAX, REFUSED, HeaderGuard
@@ -32,17 +31,15 @@ class Stranger(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(
-        self, relay: Relay, callers: Callers, newcomer: Newcomer, stranger_s: float
-    ) -> None:
+    def __init__(self, relay: Relay, newcomer: Newcomer, stranger_s: float) -> None:
         self.rank = newcomer.rank
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
         self._relay, self._crowd = relay, relay.crowd
-        self._callers = callers
+        self._callers = relay.callers
         self._newcomer = newcomer
         self._stranger_s = stranger_s
-        self._slot = callers.slot_of(newcomer.address)
+        self._slot = relay.callers.slot_of(newcomer.address)
         self._calls_max = relay.crowd.connections.limits.keyless_max
         self._calls = list[tuple[int, bytes]]()
         self._guard = HeaderGuard(self._calls, 2 * self._calls_max, FIRST_BLOCK_BYTES_MAX)

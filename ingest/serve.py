@@ -117,8 +117,7 @@ def _make(
     turns = Turns()  # strangers of both doors have one share
     crowd = crowd_of(settings.connections, now_s, turns)
     grpc_crowd = crowd_of(connection_limits(settings.grpc), now_s, turns)
-    relay = Relay(grpc_crowd, quotas.slot_of)
-    callers = Callers(keys, quotas, receiver.count_refused)
+    relay = Relay(grpc_crowd, Callers(keys, quotas, receiver.count_refused))
     issuer = _issuer(receiver, settings, now_s)
     app = HttpIngest(receiver, reader, releases, issuer)
     numbers = IngestCollector(receiver, crowd, grpc_crowd, quotas, issuer.quota)
@@ -127,7 +126,7 @@ def _make(
         crowd,
         _EmbeddedServer(_uvicorn_config(app, settings)),
         relay,
-        grpc_door(relay, callers, settings.grpc.idle_s),
+        grpc_door(relay, settings.grpc.idle_s),
         GrpcServer(receiver, keys, quotas, settings.grpc, relay),
         _health(numbers, receiver, app),
     )

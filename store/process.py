@@ -16,7 +16,7 @@ from wire.errors import PermanentError
 _STOP_S: Final = 10.0
 _ENVIRONMENT: Final = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME"})
 """What finds the interpreter and its libraries; everything else may be a secret."""
-_NICE: Final = 5
+_NICE: Final = 15
 """Receipts come before tables and questions when a machine is short of both."""
 
 
@@ -95,7 +95,7 @@ def start(
         stderr=errors,
         cwd=Path(__file__).resolve().parents[1],
     )
-    os.setpriority(os.PRIO_PROCESS, popen.pid, _NICE)  # before it has threads: they inherit it
+    _step_back(popen.pid)
     line = _first_line(popen, timeout_s)
     try:
         return StoreProcess(popen, int(json.loads(line)["port"]))
@@ -111,6 +111,15 @@ def start(
 def _environment() -> dict[str, str]:
     ours = os.environ  # noqa: TID251 - no setting: what the interpreter itself is found by
     return {name: value for name, value in ours.items() if name in _ENVIRONMENT}
+
+
+def _step_back(pid: int) -> None:
+    """Receipts come first: what the store does may wait, a phone does not. Before it has threads,
+    which inherit it.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+    if hasattr(os, "SCHED_BATCH"):  # it does not take the core from whoever is at work
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _first_line(popen: subprocess.Popen[bytes], timeout_s: float) -> bytes:

@@ -53,8 +53,8 @@ async def between(folder: Path, *, is_full: bool = False) -> AsyncIterator[Betwe
     keys = KeyFile(folder / "keys.json", now_ms=clock_ms)
     quotas = Quotas(QuotaLimits(), loop.time)
     crowd = crowd_of(ConnectionLimits(stalled_s=STALLED_S), loop.time, Turns())
-    relay = Relay(crowd, quotas.slot_of)
-    door = grpc_door(relay, Callers(keys, quotas, lambda _code: None), 20.0)
+    relay = Relay(crowd, Callers(keys, quotas, lambda _code: None))
+    door = grpc_door(relay, 20.0)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_server(("127.0.0.1", 0), backlog=0 if is_full else 8) as server,
