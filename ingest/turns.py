@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-SHARE: Final = 0.2
+SHARE: Final = 0.1
 """Of the loop's thread. On an idle node nobody waits before that is used."""
 _BURST_S: Final = 0.05
 _AT_ONCE_S: Final = 0.0003  # then phones come in between
 _HELD_BYTES_MAX: Final = 16 * 1024 * 1024
 _LOOP_TURNS: Final = 3  # that an ordinary request takes after its bytes were read
 _WAIT_S_MIN: Final = 0.002
-_DEBT_S_MAX: Final = 0.2  # then a stranger waits a second, however many there are
+_DEBT_S_MAX: Final = 0.1  # then a stranger waits a second, however many there are
 
 
 class Turns:
