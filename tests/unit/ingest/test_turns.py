@@ -31,7 +31,7 @@ class Clock:
 async def all_served(clock: Clock, turns: Turns, count: Callable[[], int], wanted: int) -> None:
     while count() < wanted:
         await asyncio.sleep(0)
-        clock.idle_s += 0.0005  # the loop turns, and has time for others
+        clock.idle_s += 0.002  # the loop turns, and has time for others
 
 
 def test_nobody_waits_while_there_is_time_left() -> None:
