@@ -101,6 +101,20 @@ def _said(*command: str, at: Path) -> str:
     return ran.stdout.strip()
 
 
+def _measured_in_turn(
+    options: argparse.Namespace, arguments: list[str]
+) -> list[tuple[_Figures, _Figures]]:
+    print(f"laying out {options.rev}", file=sys.stderr, flush=True)
+    theirs, ours = laid_out(options.rev), Tree(_ROOT, Path(sys.executable))
+    pairs = list[tuple[_Figures, _Figures]]()
+    for number in range(options.pairs):
+        order = (theirs, ours) if number % 2 else (ours, theirs)
+        print(f"pair {number + 1} of {options.pairs}", file=sys.stderr, flush=True)
+        figures = {tree.root: measured(tree, options.name, arguments) for tree in order}
+        pairs.append((figures[ours.root], figures[theirs.root]))
+    return pairs
+
+
 def main() -> int:
     """Measure both, in turn, and report."""
     parser = argparse.ArgumentParser(prog="holdfast bench compare", description=__doc__)
@@ -109,13 +123,12 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options, arguments = parser.parse_known_args()
-    theirs, ours = laid_out(options.rev), Tree(_ROOT, Path(sys.executable))
-    pairs = list[tuple[_Figures, _Figures]]()
-    for number in range(options.pairs):
-        order = (theirs, ours) if number % 2 else (ours, theirs)
-        print(f"pair {number + 1} of {options.pairs}", file=sys.stderr, flush=True)
-        figures = {tree.root: measured(tree, options.name, arguments) for tree in order}
-        pairs.append((figures[ours.root], figures[theirs.root]))
+    if options.pairs < 1:
+        parser.error("--pairs: at least one")
+    try:
+        pairs = _measured_in_turn(options, arguments)
+    except (subprocess.CalledProcessError, RuntimeError) as error:
+        parser.error(str(error))
     title = f"{options.name}: this tree / {options.rev}"
     return Report(title, compared(pairs)).give(as_json=options.json)
 

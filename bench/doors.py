@@ -41,7 +41,10 @@ _CONNECTIONS: Final = 3_000
 _WARM_S: Final = 20.0
 _STORED_S: Final = 180.0
 _OTHER_APP: Final = "keyboard"
-_QUOTA_S, _BURST_S = 400.0, 10.0  # uploads a second of each app, and how many seconds of them
+_QUOTA_S, _BURST_S = (
+    400.0,
+    10.0,
+)  # uploads a second of each app at least, and how many seconds of them
 _GREEDY_CONNECTIONS: Final = 200
 _KEYED: Final = (Door.HTTP, Door.GRPC)
 _RECEIVED: Final = 'holdfast_ingest_received_total{what="uploads"}'
@@ -129,7 +132,7 @@ def _ports(bench: Bench) -> dict[Door, int]:
 def measure(options: argparse.Namespace, folder: Path) -> list[Result]:
     """Warm up, attack, and the same phones beside an equal load."""
     files = repository(60_000, apps=(APP, _OTHER_APP))
-    with running_node(folder, files, quota_uploads_s=_QUOTA_S) as bench:
+    with running_node(folder, files, quota_uploads_s=max(_QUOTA_S, 4 * options.rate)) as bench:
         for pid in bench.pids().values():
             _pin(pid, _NODE_CORE)
         port, key, seconds = bench.node.settings.http_port, bench.key(APP), options.seconds
@@ -177,7 +180,7 @@ def _greedy(bench: Bench, attack: Attack, phones: Callable[[float, int], Phones]
     taken = _uploads_received(bench) - before - greedy.receipts
     burn = replace(attack, connections=0, cpu_share=greedy.played.cpu_share)
     beside = _phase(bench, burn, phones(attack.seconds, 5))
-    quota = _QUOTA_S * (attack.seconds + _BURST_S)
+    quota = bench.node.settings.quota_uploads_s * (attack.seconds + _BURST_S)
     named = " beside a greedy app"
     return [
         Result(

@@ -24,7 +24,7 @@ class Callers:
     def is_welcome(self, authorization: bytes, slot: int) -> bool:
         """Whether a call may go on, by a glance: nothing is counted."""
         try:
-            app_id = self.keys.app_of(bearer(authorization.decode("latin-1")))
+            app_id = self._app_of(authorization)
         except PermanentError:
             return False
         return not self.quotas.is_used_up(app_id, slot)
@@ -32,7 +32,7 @@ class Callers:
     def refusal(self, authorization: bytes, slot: int) -> PermanentError | TransientError | None:
         """Why a call may not go on; None if it may."""
         try:
-            app_id = self.keys.app_of(bearer(authorization.decode("latin-1")))
+            app_id = self._app_of(authorization)
             if self.quotas.is_used_up(app_id, slot):
                 self.quotas.spend(app_id, slot, 0)
         except PermanentError as error:
@@ -41,3 +41,6 @@ class Callers:
         except TransientError as error:
             return error
         return None
+
+    def _app_of(self, authorization: bytes) -> str:
+        return self.keys.app_of(bearer(authorization.decode("latin-1")))
