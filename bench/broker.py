@@ -6,6 +6,7 @@ Ports and files stay the same over restarts, so that a killed broker comes back 
 import base64
 import fcntl
 import hashlib
+import os
 import secrets
 import shutil
 import signal
@@ -139,9 +140,14 @@ class Broker:
             time.sleep(0.05)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it; nothing if the broker does not run."""
-        if self.popen is not None:
-            self.popen.send_signal(number)
+        """Send it; nothing if the broker does not run. It has stopped when SIGSTOP returns: until
+        the last of its threads has, it may answer.
+        """
+        if self.popen is None:
+            return
+        self.popen.send_signal(number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self.popen.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def wait_ended(self) -> None:
         """After a signal: a broker that does not stop in time is killed."""

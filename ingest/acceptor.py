@@ -108,8 +108,13 @@ class Acceptor:
         if self._rest is not None:
             self._rest.cancel()
         self._listener.close()
-        for newcomer in list(self._waiting):
+        for newcomer in self.waiting:
             newcomer.close()
+
+    @property
+    def waiting(self) -> list["Newcomer"]:
+        """Those that nobody serves yet."""
+        return list(self._waiting)
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
@@ -198,16 +203,17 @@ class Newcomer:
         if look is Look.KNOWN or (look is Look.STRANGER and has_turn):
             self._serve(look)
         elif look is Look.STRANGER:
-            turns.wait(partial(self._serve, look))
+            turns.wait(self, partial(self._serve, look))
         elif look is Look.LONG:
-            turns.wait(partial(self.look, has_turn=True))
+            turns.wait(self, partial(self.look, has_turn=True))
         elif look is Look.GONE or has_turn:
             self.close()
-        else:
-            turns.wait(self.close)  # or who comes again at once would take all of the loop's time
+        else:  # or who comes again at once would take all of the loop's time
+            turns.wait(self, self.close)
 
     def close(self) -> None:
         """Hang up."""
+        self._acceptor.turns.leave(self)
         self._unwatch()
         opened, self._socket = self._socket, None
         self._acceptor.forget(self)

@@ -120,6 +120,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._relay.crowd.connections.leave(self)
+        self._relay.crowd.turns.leave(self)
         self._relay.open.discard(self)
         if self._server is not None:
             self._server.transport.abort()
@@ -150,7 +151,7 @@ class Client(asyncio.Protocol):
     def _wait(self, unread: bytes) -> None:
         self._unread = unread
         self.transport.pause_reading()
-        self._relay.crowd.turns.wait(self._go_on)
+        self._relay.crowd.turns.wait(self, self._go_on)
 
     def _pass_on(self, data: bytes, server: "_Server", later: bytes = b"") -> None:
         """What is too much for one turn of the loop waits for others, with the strangers."""

@@ -72,6 +72,7 @@ class Stranger(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._crowd.connections.leave(self)
+        self._crowd.turns.leave(self)
         self._relay.open.discard(self)
         self._forget(len(self._unread))
 
@@ -89,7 +90,7 @@ class Stranger(asyncio.Protocol):
     def _wait(self) -> None:
         self._waits = True
         self.transport.pause_reading()
-        self._crowd.turns.wait(self._take_turn)
+        self._crowd.turns.wait(self, self._take_turn)
 
     def _take_turn(self) -> None:
         self._waits = self._has_turn = False

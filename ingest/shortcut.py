@@ -99,6 +99,7 @@ class UploadProtocol(BudgetedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waits = False
+        self._turns.leave(self)
         self._take_unread()
         super().connection_lost(exc)
 
@@ -136,7 +137,7 @@ class UploadProtocol(BudgetedProtocol):
         if not self._waits and not self.transport.is_closing():
             self._waits = True
             self.transport.pause_reading()
-            self._turns.wait(self._take_turn)
+            self._turns.wait(self, self._take_turn)
 
     def _take_turn(self) -> None:
         if not self._waits:

@@ -9,7 +9,7 @@ before, to accept them and to look at them, is charged: whoever comes often make
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -24,7 +24,9 @@ _DEBT_S_MAX: Final = 0.1  # then a stranger waits a second, however many there a
 
 
 class Turns:
-    """One queue for all doors of a loop. Its callers bound it: each connection waits once."""
+    """One queue for all doors of a loop. Each connection waits once, and leaves when it ends, so it
+    is no longer than there are connections.
+    """
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Turns:
     ) -> None:
         self._cpu_s = cpu_s
         self._now_s = now_s
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: OrderedDict[object, Callable[[], None]] = OrderedDict()
         self._is_serving = False
         self._held_bytes = 0
         self._left_s = _BURST_S
@@ -42,12 +44,16 @@ class Turns:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait(self, work: Callable[[], None]) -> None:
-        """Call `work` in its turn: at once if nobody waits and there is time left."""
-        self._waiting.append(work)
+    def wait(self, who: object, work: Callable[[], None]) -> None:
+        """Call `work` in the turn of `who`: at once if nobody waits and there is time left."""
+        self._waiting[who] = work
         if not self._is_serving:
             self._is_serving = True
             self._serve()
+
+    def leave(self, who: object) -> None:
+        """It has ended, and waits no more."""
+        self._waiting.pop(who, None)
 
     def charge(self, cpu_s: float) -> None:
         """What was spent on strangers outside their turns."""
@@ -75,7 +81,7 @@ class Turns:
         began_s = self._cpu_s()
         while self._waiting and self._cpu_s() - began_s < _AT_ONCE_S:
             try:
-                self._waiting.popleft()()
+                self._waiting.popitem(last=False)[1]()
             except Exception as error:  # noqa: BLE001  # others wait behind it
                 loop.call_exception_handler({"message": "a turn failed", "exception": error})
         loop.call_soon(self._settle, began_s, _LOOP_TURNS)
