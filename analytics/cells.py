@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.buckets import bucket_of
+from analytics.histograms import Entries, added_up, of_codes, of_numbers
+from analytics.sorted_codes import is_new, stably_sorted
 
-_BUCKET_BITS: Final = 16
+_OF_HISTOGRAM: Final = ("hist_bucket", "hist_count", "hist_uploads")
 
 
 class Shape(IntEnum):
@@ -86,8 +88,8 @@ def aggregate(
     ],
     shapes: Sequence[MetricShape],
     upload: NDArray[np.int64] | None = None,
-) -> Cells:
-    """Cells of ``R`` observations.
+) -> list[Cells]:
+    """Cells of ``R`` observations, a part for each metric; `merge` makes them one.
 
     Parameters
     ----------
@@ -103,8 +105,8 @@ def aggregate(
         observation is an upload of its own.
     """
     if len(key) == 0:
-        return empty()
-    order, packed = _stably_sorted(key.astype(np.int64) << 32 | event_bucket)
+        return []
+    order, packed = stably_sorted(key.astype(np.int64) << 32 | event_bucket)
     sent = order if upload is None else upload[order]
     everything = _Groups.of(packed, sent)
     parts = []
@@ -116,7 +118,7 @@ def aggregate(
         if here.any():
             groups = _Groups.of(packed[here], sent[here])
             parts.append(_one_metric(metric, values[order[here]], groups, shapes[metric]))
-    return merge(parts)
+    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +135,11 @@ class _Groups:
     @classmethod
     def of(cls, packed: NDArray[np.int64], upload: NDArray[np.int64]) -> Self:
         """`packed`: the key of each row's cell, ascending."""
-        new = packed[1:] != packed[:-1]
-        starts = np.concatenate(([0], np.flatnonzero(new) + 1))
+        new = is_new(packed)
+        starts = np.flatnonzero(new)
         n = np.diff(starts, append=len(packed))
-        other = np.ones(len(packed), np.bool_)
-        np.logical_or(new, upload[1:] != upload[:-1], out=other[1:])
-        uploads = np.add.reduceat(other, starts, dtype=np.int64)
+        np.logical_or(new[1:], upload[1:] != upload[:-1], out=new[1:])
+        uploads = np.add.reduceat(new, starts, dtype=np.int64)
         cell = np.repeat(np.arange(len(starts)), n)
         return cls(packed[starts], starts, n, uploads, cell, upload)
 
@@ -156,20 +157,10 @@ def _one_metric(
     else:
         fixed = values.astype(np.int64)
     numbers = values.astype(np.float32, copy=False)
-    bucket = bucket_of(numbers) if shape.shape is Shape.NUMBER else values.astype(np.int64)
-    hist = groups.cell << _BUCKET_BITS | bucket
     if shape.shape is Shape.CODE:
-        order, hist = _stably_sorted(hist)
-        sent = groups.upload[order]
-        new = hist[1:] != hist[:-1]
-        ends = np.concatenate(([0], np.flatnonzero(new) + 1))
-        other = np.ones(len(hist), np.bool_)
-        np.logical_or(new, sent[1:] != sent[:-1], out=other[1:])
-        hist_uploads = np.add.reduceat(other, ends, dtype=np.int64)
-    else:  # no bucket of a grid is shown, so nobody asks who is in it
-        hist.sort()
-        ends = np.concatenate(([0], np.flatnonzero(hist[1:] != hist[:-1]) + 1))
-        hist_uploads = np.zeros(len(ends), np.int64)
+        entries = of_codes(groups.cell, values.astype(np.int64), groups.upload)
+    else:
+        entries = of_numbers(groups.cell, bucket_of(numbers))
     return Cells(
         key=(groups.key >> 32).astype(np.int32),
         metric=np.full(len(starts), metric, np.int32),
@@ -179,26 +170,11 @@ def _one_metric(
         total=np.add.reduceat(fixed, starts),
         low=np.minimum.reduceat(numbers, starts),
         high=np.maximum.reduceat(numbers, starts),
-        hist_cell=hist[ends] >> _BUCKET_BITS,
-        hist_bucket=(hist[ends] & 0xFFFF).astype(np.int32),
-        hist_count=np.diff(ends, append=len(hist)),
-        hist_uploads=hist_uploads,
+        hist_cell=entries.cell,
+        hist_bucket=entries.bucket,
+        hist_count=entries.count,
+        hist_uploads=entries.uploads,
     )
-
-
-def _stably_sorted(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order that sorts these, equals as they came, and the codes in it; codes are not negative.
-
-    Where code and row fit into one word, that is sorted: in place, and in half the time.
-    """
-    lowest = int(codes.min())
-    bits = len(codes).bit_length()
-    if (int(codes.max()) - lowest).bit_length() + bits < 64:  # noqa: PLR2004  # a signed word
-        words = (codes - lowest) << bits | np.arange(len(codes))
-        words.sort()
-        return words & ((1 << bits) - 1), (words >> bits) + lowest
-    order = np.argsort(codes, kind="stable")
-    return order, codes[order]
 
 
 def rekey(cells: Cells, new_key: NDArray[np.int32]) -> Cells:
@@ -225,7 +201,15 @@ def merge(parts: Sequence[Cells]) -> Cells:
     new_cell = np.empty(len(order), np.int64)
     new_cell[order] = np.cumsum(~same) - 1
     first = order[starts]
-    hist_cell, hist_bucket, hist_count, hist_uploads = _merged_histograms(parts, new_cell)
+    offsets = np.cumsum([0, *(len(p) for p in parts[:-1])])
+    entries = added_up(
+        Entries(
+            np.concatenate(
+                [new_cell[p.hist_cell + at] for p, at in zip(parts, offsets, strict=True)]
+            ),
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in _OF_HISTOGRAM),
+        )
+    )
     return Cells(
         key=key[first],
         metric=metric[first],
@@ -235,31 +219,10 @@ def merge(parts: Sequence[Cells]) -> Cells:
         total=np.add.reduceat(total[order], starts),
         low=np.minimum.reduceat(low[order], starts),
         high=np.maximum.reduceat(high[order], starts),
-        hist_cell=hist_cell,
-        hist_bucket=hist_bucket,
-        hist_count=hist_count,
-        hist_uploads=hist_uploads,
-    )
-
-
-def _merged_histograms(
-    parts: Sequence[Cells], new_cell: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    offsets = np.cumsum([0, *(len(p) for p in parts)])
-    cell = np.concatenate(
-        [new_cell[p.hist_cell + offset] for p, offset in zip(parts, offsets[:-1], strict=True)]
-    )
-    entry = cell << _BUCKET_BITS | np.concatenate([p.hist_bucket for p in parts])
-    count = np.concatenate([p.hist_count for p in parts])
-    uploads = np.concatenate([p.hist_uploads for p in parts])
-    order = np.argsort(entry)
-    entry = entry[order]
-    starts = np.flatnonzero(np.diff(entry, prepend=-1))
-    return (
-        entry[starts] >> _BUCKET_BITS,
-        (entry[starts] & 0xFFFF).astype(np.int32),
-        np.add.reduceat(count[order], starts),
-        np.add.reduceat(uploads[order], starts),
+        hist_cell=entries.cell,
+        hist_bucket=entries.bucket,
+        hist_count=entries.count,
+        hist_uploads=entries.uploads,
     )
 
 

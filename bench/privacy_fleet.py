@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.cells import aggregate
+from analytics.cells import aggregate, merge
 from bench.privacy_truth import Facts
 from streams.partial import CostDay, DayUse, Quality, WindowPartial
 from streams.series import LATE_MINUTES, METRIC_NAMES, METRIC_SHAPES, CostSeries, Series
@@ -86,14 +86,14 @@ class Fleet:
         of_row = np.repeat(np.arange(count), rows)
         bucket = _buckets(rng, number, len(of_row))
         columns = _columns(rng, len(of_row))
-        cells = aggregate(
+        parts = aggregate(
             key.reshape(-1)[of_row].astype(np.int32), bucket, columns, METRIC_SHAPES, of_row
         )
         start = START_MS + number * WINDOW_MINUTES * MINUTE_MS
         series = [_series(kind) for kind in kinds.tolist()]
         remote, cellular = _places(rng, model)
         partial = WindowPartial(
-            start, WINDOW_MINUTES * MINUTE_MS, series, cells,
+            start, WINDOW_MINUTES * MINUTE_MS, series, merge(parts),
             costs=_costs(start, np.stack([model, version, remote, cellular], axis=1), of_row,
                          bucket >> 1, columns),
             quality=_quality(rng, len(of_row)),

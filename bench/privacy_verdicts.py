@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from analytics.cells import aggregate
+from analytics.cells import aggregate, merge
 from analytics.types import Outcome, Verdict
 from bench.privacy_fleet import START_MS
 from streams.partial import Cohort, WindowPartial
@@ -97,14 +97,19 @@ def _window(
     slower = np.where(key < len(_REGIONS), 2.5, 1.0)
     values = (rng.lognormal(3, 0.5, len(key)) * slower).astype(np.float32)
     start = START_MS + number * MINUTE_MS
-    units = aggregate(
+    parts = aggregate(
         key.astype(np.int32), np.zeros(len(key), np.int64), {0: (values, None)}, UNIT_SHAPES
     )
     day = start // DAY_MS * DAY_MS
     enrolled = Counter({Cohort(series[k], day): n for k, n in Counter(key.tolist()).items()})
     window = WindowPartial(
-        start, MINUTE_MS, unit_series=series, units=units, enrolled=enrolled, bets=enrolled.copy()
-    )
+        start,
+        MINUTE_MS,
+        unit_series=series,
+        units=merge(parts),
+        enrolled=enrolled,
+        bets=enrolled.copy(),
+    )  # fmt: skip
     came = int((key < len(_REGIONS)).sum())
     return window, (came, len(key) - came)
 

@@ -6,11 +6,11 @@ unfold to is counted from its first byte: so many times its size on the wire, or
 small bodies of equal values pass.
 """
 
-import zlib
 from dataclasses import dataclass
 from typing import Final
 
 import zstandard
+from zlib_ng import zlib_ng
 
 from wire.errors import PermanentError
 
@@ -75,10 +75,10 @@ def room_of(wire_bytes: int, limits: BodyLimits) -> int:
 
 def _gzip(body: bytes, limits: BodyLimits) -> bytes:
     room = room_of(len(body), limits)
-    member = zlib.decompressobj(_GZIP_WBITS)
+    member = zlib_ng.decompressobj(_GZIP_WBITS)
     try:
         unfolded = member.decompress(body, room + 1)  # one byte over the cap is enough to know
-    except zlib.error as error:
+    except zlib_ng.error as error:  # type: ignore[misc]  # its stub says an instance
         raise _broken("gzip") from error
     if len(unfolded) > room:
         raise _too_much(room, limits)

@@ -120,9 +120,10 @@ class Connections:
 
     def rank(self, one: Connection, rank: Rank) -> None:
         """Put it at the end of a rank; one that stays in its rank keeps its place."""
-        if one.rank is rank or one not in self._of:
+        place = self._of.get(one)
+        if one.rank is rank or place is None:
             return
-        number, _, neighbours = self._of[one]
+        number, _, neighbours = place
         neighbours.ranks[one.rank].pop(number, None)
         neighbours.ranks[rank][number] = one
         one.rank = rank

@@ -32,6 +32,8 @@ from wire.times import MINUTE_MS
 
 FOLD_ROWS: Final = 400_000
 """Rows that pile up before they are folded into cells; bounds memory at about 50 bytes each."""
+_PARTS_MAX: Final = 8 * len(METRIC_COLUMNS)
+"""Unmerged parts of cells, one a metric and fold; memory follows the cells, not the rows."""
 _K = TypeVar("_K")
 _UNIT_NUMBER: Final = {name: i for i, name in enumerate(UNIT_NAMES)}
 _UNIT_DAY_COLUMNS: Final = (
@@ -219,12 +221,12 @@ class OpenWindow:
             self._units.setdefault(metric, []).append((key, values))
 
     def _unit_cells(self) -> Cells:
-        cells = []
+        cells = list[Cells]()
         for metric, parts in sorted(self._units.items()):
             key = np.concatenate([k for k, _ in parts])
             values = np.concatenate([v for _, v in parts])
             nowhen = np.zeros(len(key), np.int64)
-            cells.append(aggregate(key, nowhen, {metric: (values, None)}, UNIT_SHAPES))
+            cells += aggregate(key, nowhen, {metric: (values, None)}, UNIT_SHAPES)
         return merge(cells)
 
     def _fold(self) -> None:
@@ -243,16 +245,14 @@ class OpenWindow:
         columns = {
             name: joined(name) for name in METRIC_COLUMNS if any(name in c for c in self._pending)
         }
-        self._cells.append(
-            aggregate(
-                joined("series"),
-                joined("bucket"),
-                {m: _present(columns[c]) for m, c in enumerate(METRIC_COLUMNS) if c in columns},
-                METRIC_SHAPES,
-                joined("upload"),
-            )
+        self._cells += aggregate(
+            joined("series"),
+            joined("bucket"),
+            {m: _present(columns[c]) for m, c in enumerate(METRIC_COLUMNS) if c in columns},
+            METRIC_SHAPES,
+            joined("upload"),
         )
-        if len(self._cells) > 8:  # noqa: PLR2004  # merge now and then, so memory follows the cells
+        if len(self._cells) > _PARTS_MAX:
             self._cells = [merge(self._cells)]
         minute = joined("event_minute").astype(np.int64)
         series, upload = list(self._cost_series), joined("upload")

@@ -1,7 +1,7 @@
 """What a window's rows are billed by, by day, and what cost alerts judge, by hour of use."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from wire.times import DAY_MS, HOUR_MS
 
 _DAY_HOURS: Final = 24
 _HOUR_MINUTES: Final = 60
-_DAY_MINUTES: Final = _DAY_HOURS * _HOUR_MINUTES
 _COLUMNS: Final = ("energy_mj", "bytes_sent", "bytes_received")
 _REMOTE: Final = ("edge", "cloud")
 
@@ -37,19 +36,19 @@ class WindowCosts:
     ) -> None:
         """Rows as columns: `key` numbers `series`, `minute` is when it happened.
 
-        All rows of an upload come in one call, and all have its series.
+        All rows of an upload come in one call, one after the other, and all have its series.
         """
-        day = minute // _DAY_MINUTES
-        first, days = int(day.min()), int(day.max() - day.min()) + 1
-        hour = minute // _HOUR_MINUTES - first * _DAY_HOURS
-        code = key.astype(np.int64) * (days * _DAY_HOURS) + hour
-        shape = (len(series), days, _DAY_HOURS)
-        whole = {c: _whole(columns[c]) for c in _COLUMNS if c in columns}
-        rows, absent = _summed(code, None, shape), np.zeros(shape, np.int64)
-        amounts = [_summed(code, whole[c], shape) if c in whole else absent for c in _COLUMNS]
-        table = np.stack([rows, *amounts], axis=-1)
-        sent = _behind(upload, key, day - first, whole, shape[:2])
-        self._bill(series, np.concatenate([table.sum(axis=2), sent], axis=-1), first)
+        runs = _Runs.of(key, minute // _HOUR_MINUTES, upload, columns)
+        first = int(runs.hour.min()) // _DAY_HOURS
+        hour = runs.hour - first * _DAY_HOURS
+        days = int(hour.max()) // _DAY_HOURS + 1
+        code = runs.key.astype(np.int64) * (days * _DAY_HOURS) + hour
+        size, shape = len(series) * days * _DAY_HOURS, (len(series), days, _DAY_HOURS)
+        # float64 sums of integers below 2**53 are exact, so they do not depend on the order
+        sums = [np.bincount(code, amount, size).reshape(shape) for amount in runs.amounts]
+        table = np.stack(sums, axis=-1).astype(np.int64)
+        behind = _uploads_behind(runs, hour // _DAY_HOURS, shape[:2])
+        self._bill(series, np.concatenate([table.sum(axis=2), behind], axis=-1), first)
         self._note_use(series, table, first)
 
     def _bill(self, series: Sequence[CostSeries], table: NDArray[np.int64], first: int) -> None:
@@ -69,44 +68,57 @@ class WindowCosts:
             self.use[where] = old[0] + calls, old[1] + int(hours[i, hour, -1])
 
 
-def _summed(
-    code: NDArray[np.int64], weights: NDArray[np.float64] | None, shape: tuple[int, int, int]
-) -> NDArray[np.int64]:
-    """Counts of codes, or sums of weights over them; float64 sums of integers are exact."""
-    size = shape[0] * shape[1] * shape[2]
-    return np.bincount(code, weights=weights, minlength=size).astype(np.int64).reshape(shape)
+class _Runs(NamedTuple):
+    """Rows of an upload in one hour that stand together; few, as a phone says what it just did."""
+
+    key: NDArray[np.int32]
+    hour: NDArray[np.int64]
+    upload: NDArray[np.int64]  # counted from 0, rising
+    amounts: list[NDArray[np.float64]]  # rows, then what is billed
+
+    @classmethod
+    def of(
+        cls,
+        key: NDArray[np.int32],
+        hour: NDArray[np.int64],
+        upload: NDArray[np.int64],
+        columns: Mapping[str, Column],
+    ) -> Self:
+        new = np.ones(len(hour), np.bool_)
+        np.not_equal(hour[1:], hour[:-1], out=new[1:])
+        new[1:] |= upload[1:] != upload[:-1]
+        starts = np.flatnonzero(new)
+        amounts = [np.diff(starts, append=len(hour)).astype(np.float64)]
+        for name in _COLUMNS:
+            if name in columns:
+                amounts.append(np.add.reduceat(_whole(columns[name]), starts, dtype=np.float64))
+            else:
+                amounts.append(np.zeros(len(starts)))
+        return cls(key[starts], hour[starts], upload[starts] - upload[0], amounts)
 
 
-def _behind(
-    upload: NDArray[np.int64],
-    key: NDArray[np.int32],
-    day: NDArray[np.int64],
-    whole: Mapping[str, NDArray[np.float64]],
-    shape: tuple[int, int],
+def _uploads_behind(
+    runs: _Runs, day: NDArray[np.int64], shape: tuple[int, int]
 ) -> NDArray[np.int64]:
     """Uploads by series and day: with rows, and with more than 0 of each amount that is billed."""
     series, days = shape
-    number = upload - upload.min()
-    uploads = int(number.max()) + 1
+    uploads = int(runs.upload[-1]) + 1
     of_upload = np.zeros(uploads, np.int64)
-    of_upload[number] = key
-    energy, sent, received = (whole[c] > 0 if c in whole else None for c in _COLUMNS)
-    traffic = received if sent is None else sent if received is None else sent | received
-    code = number * days + day
-    counts = np.zeros((*shape, 4), np.int64)
-    for i, adds in enumerate((np.ones(len(code), np.bool_), energy, traffic, received)):
-        if adds is None:
-            continue
-        seen = np.zeros(uploads * days, np.bool_)
-        seen[code[adds]] = True
+    of_upload[runs.upload] = runs.key
+    code = runs.upload * days + day
+    rows, energy, sent, received = runs.amounts
+    counts = np.empty((*shape, 4), np.int64)
+    for i, amount in enumerate((rows, energy, sent + received, received)):
+        seen = np.zeros(uploads * days, np.bool_)  # a day may come in many runs
+        seen[code[amount > 0]] = True
         found = np.flatnonzero(seen)
         where = of_upload[found // days] * days + found % days
         counts[..., i] = np.bincount(where, minlength=series * days).reshape(shape)
     return counts
 
 
-def _whole(column: Column) -> NDArray[np.float64]:
-    """Integers as float64, absent as 0."""
-    values = np.rint(column.astype(np.float64))
-    absent = np.isnan(column) if column.dtype.kind == "f" else column == UINT_ABSENT
-    return np.where(absent, 0.0, values)
+def _whole(column: Column) -> Column:
+    """Integers, absent as 0."""
+    if column.dtype.kind == "f":
+        return np.where(np.isnan(column), 0, np.rint(column))
+    return np.where(column == UINT_ABSENT, 0, column)

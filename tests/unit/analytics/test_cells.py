@@ -39,7 +39,7 @@ def cells_of(table: Rows) -> Cells:
     codes = np.array([r[3] if r[3] is not None else 0 for r in table], np.uint32)
     has_number = np.array([r[2] is not None for r in table], bool)
     has_code = np.array([r[3] is not None for r in table], bool)
-    return aggregate(key, bucket, {0: (numbers, has_number), 1: (codes, has_code)}, SHAPES)
+    return merge(aggregate(key, bucket, {0: (numbers, has_number), 1: (codes, has_code)}, SHAPES))
 
 
 def said(cells: Cells) -> dict[tuple[int, int, int], tuple[int, int, dict[int, int]]]:

@@ -37,10 +37,10 @@ def window_of(sent: Sent) -> WindowPartial:
         CLASS: (code.astype(np.uint32), present.astype(bool)),
         LATENCY: (np.ones(len(key), np.float32), None),
     }
-    cells = aggregate(
+    parts = aggregate(
         key.astype(np.int32), minute.astype(np.int64) * 2, columns, METRIC_SHAPES, upload
     )
-    return WindowPartial(0, 60_000, SERIES, merge([cells]))
+    return WindowPartial(0, 60_000, SERIES, merge(parts))
 
 
 @given(uploads)
