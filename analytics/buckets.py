@@ -28,12 +28,14 @@ def _edges() -> NDArray[np.float32]:
 EDGES: Final[NDArray[np.float32]] = _edges()
 """Lower edges, shape ``(COUNT,)``; the last is about 7e10."""
 
+_HALVES: Final = 0x8000
 # Upper half of a positive float32's bits -> the bucket of the smallest number with that half.
-_HALF: Final = (np.arange(0x8000, dtype=np.uint32) << 16).view(np.float32)
+_HALF: Final = (np.arange(_HALVES, dtype=np.uint32) << 16).view(np.float32)
 _LUT: Final[NDArray[np.int16]] = np.where(
     np.isfinite(_HALF), np.searchsorted(EDGES[1:], _HALF, side="right"), COUNT - 1
 ).astype(np.int16)
-_NEXT: Final = np.append(EDGES[1:], np.float32(np.inf))
+# and the edge above that bucket
+_NEXT: Final[NDArray[np.float32]] = np.append(EDGES[1:], np.float32(np.inf))[_LUT]
 
 
 def bucket_of(values: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -42,9 +44,11 @@ def bucket_of(values: NDArray[np.float32]) -> NDArray[np.int16]:
     Exact comparisons against `EDGES`, no logarithm: the same bucket on every machine. A float32's
     upper 16 bits span at most 1/128 of an octave's ratio, so at most one edge lies inside.
     """
-    values = np.abs(np.ascontiguousarray(values))  # -0.0 would index past the table
-    low: NDArray[np.int16] = _LUT[values.view(np.uint32) >> np.uint32(16)]
-    low += values >= _NEXT[low]
+    values = np.ascontiguousarray(values, "<f4")
+    half = values.view("<u2")[..., 1::2].astype(np.intp)
+    half &= _HALVES - 1  # -0.0 is 0
+    low: NDArray[np.int16] = _LUT.take(half, mode="clip")  # nothing is out of range: no check
+    low += values >= _NEXT.take(half, mode="clip")
     return low
 
 
