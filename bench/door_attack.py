@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 import uvloop
 
-from bench.door_shapes import Door, End, Shape, greedy, shapes
+from bench.door_greedy import Greedy, greedy
+from bench.door_shapes import Door, End, Shape, shapes
 from bench.uploads import Order, make_uploads
 from holdfast.clock import now_ms
 
@@ -41,7 +42,8 @@ class Attack:
     seed: int = 1
     kinds: tuple[str, ...] = ()
     cpu_share: float = 0.0
-    key: str = ""  # a valid one of another app: uploads instead of shapes
+    key: str = ""  # a valid one of another app: `greedy` instead of shapes
+    greedy: Greedy = Greedy.UPLOADS
     app: str = ""
 
 
@@ -125,7 +127,7 @@ def _pool(attack: Attack) -> list[Shape]:
     if attack.key:
         order = Order("", "", _BODIES, _ROWS, seed=attack.seed, app=attack.app)
         bodies = [upload.body for upload in make_uploads(order, now_ms=now_ms(), rng=rng)]
-        return greedy(rng, attack.pool, attack.key, bodies, doors)
+        return greedy(rng, attack.greedy, attack.pool, attack.key, bodies)
     pool = shapes(rng, attack.pool, doors)
     return [shape for shape in pool if not attack.kinds or shape.kind in attack.kinds]
 

@@ -321,34 +321,3 @@ def shapes(
         make, door = makes[order[number % len(order)]]
         made.append(make(rng, door))
     return made
-
-
-def greedy(
-    rng: np.random.Generator, count: int, key: str, bodies: list[bytes], doors: tuple[Door, ...]
-) -> list[Shape]:
-    """Uploads with a valid key, as many of them in one connection as it takes."""
-    pieces = {Door.HTTP: _keyed_uploads, Door.GRPC: _keyed_calls}
-    made = []
-    for number in range(count):
-        door = doors[number % len(doors)]
-        some = [bodies[i] for i in rng.integers(0, len(bodies), _size(rng, 100))]
-        end = End.HALF if door is Door.HTTP else End.READ
-        made.append(Shape("greedy", door, (pieces[door](key, some),), end=end))
-    return made
-
-
-def _keyed_uploads(key: str, bodies: list[bytes]) -> bytes:
-    head = f"POST /v1/telemetry HTTP/1.1\r\nHost: a\r\n{_TYPE}\r\nAuthorization: Bearer {key}\r\n"
-    return b"".join(
-        head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body for body in bodies
-    )
-
-
-def _keyed_calls(key: str, bodies: list[bytes]) -> bytes:
-    streams = range(1, 2 * len(bodies), 2)
-    calls = [
-        h2.call(stream, "Upload", key=key)
-        + h2.body_frame(stream, b"\0" + len(body).to_bytes(4) + body, ends=True)
-        for stream, body in zip(streams, bodies, strict=True)
-    ]
-    return b"".join((h2.PREFACE, h2.settings(), *calls))

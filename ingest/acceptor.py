@@ -61,6 +61,7 @@ class Look(Enum):
     """What a newcomer's first bytes are."""
 
     KNOWN = auto()  # a valid key
+    LATER = auto()  # a valid key, whose share is used up
     STRANGER = auto()
     LONG = auto()  # so much that to tell takes a turn
     MORE = auto()  # are needed to tell
@@ -200,9 +201,10 @@ class Newcomer:
 
     def _go_on(self, look: Look, *, has_turn: bool) -> None:
         turns = self._acceptor.turns
-        if look is Look.KNOWN or (look is Look.STRANGER and has_turn):
+        waits = look in (Look.STRANGER, Look.LATER)
+        if look is Look.KNOWN or (waits and has_turn):
             self._serve(look)
-        elif look is Look.STRANGER:
+        elif waits:
             turns.wait(self, partial(self._serve, look))
         elif look is Look.LONG:
             turns.wait(self, partial(self.look, has_turn=True))

@@ -29,6 +29,14 @@ class Callers:
             return False
         return not self.quotas.is_used_up(app_id, slot)
 
+    def goes_first(self, authorization: bytes, slot: int, asks: int) -> bool:
+        """Whether it comes before strangers. So many connections and calls are counted."""
+        try:
+            app_id = self._app_of(authorization)
+        except PermanentError:
+            return False
+        return self.quotas.goes_first(app_id, slot, asks)
+
     def refusal(self, authorization: bytes, slot: int) -> PermanentError | TransientError | None:
         """Why a call may not go on; None if it may."""
         try:

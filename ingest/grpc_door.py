@@ -32,13 +32,15 @@ def grpc_door(relay: Relay, stranger_s: float) -> Door:
             return too_long if guard.is_too_long else Look.HOPELESS
         if not calls:
             return Look.MORE if len(said) < _GLANCE_BYTES else Look.HOPELESS
-        is_welcome = callers.is_welcome(calls[0][1], callers.slot_of(address))
-        return Look.KNOWN if is_welcome else Look.STRANGER
+        shown, slot = calls[0][1], callers.slot_of(address)
+        if not callers.is_welcome(shown, slot):
+            return Look.STRANGER
+        return Look.KNOWN if callers.goes_first(shown, slot, 1) else Look.LATER
 
     def serve(newcomer: Newcomer, look: Look) -> asyncio.Protocol:
-        if look is Look.KNOWN:
-            return Client(relay, newcomer)
-        return Stranger(relay, newcomer, stranger_s)
+        if look is Look.STRANGER:
+            return Stranger(relay, newcomer, stranger_s)
+        return Client(relay, newcomer)
 
     first = greeting(relay.crowd.connections.limits.keyless_max)
     return Door(judge, serve, _GLANCE_BYTES, first, stranger_s, pongs)

@@ -17,7 +17,7 @@ from ingest.http2 import Remainder
 from ingest.http2_guard import REFUSED, HeaderGuard
 
 _LOOPBACK: Final = "127.0.0.1"
-_PIECE_BYTES: Final = 4096  # in one turn, of a key whose quota is used up
+_PIECE_BYTES: Final = 4096  # in one turn, of a key whose share is used up
 
 
 @dataclass(slots=True)
@@ -141,12 +141,13 @@ class Client(asyncio.Protocol):
     # -- between both
 
     def _is_used_up(self) -> bool:
-        """Whether the quota is, or the key no good any more: then it waits with the strangers."""
-        if self._calls:
+        """Whether its share is, or the key no good any more: then it waits with the strangers."""
+        asks = len(self._calls)
+        if asks:
             self._authorization = self._calls[-1][1]
             self._calls.clear()
         shown = self._authorization
-        return bool(shown) and not self._relay.callers.is_welcome(shown, self.slot)
+        return bool(shown) and not self._relay.callers.goes_first(shown, self.slot, asks)
 
     def _wait(self, unread: bytes) -> None:
         self._unread = unread

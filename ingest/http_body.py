@@ -246,9 +246,9 @@ class RequestReader:
         except PermanentError:
             return None
 
-    def may_send(self, app_id: str | None, slot: int) -> bool:
-        """Whether a key was shown, and its quota is not used up."""
-        return app_id is not None and not self._quotas.is_used_up(app_id, slot)
+    def goes_first(self, app_id: str | None, slot: int) -> bool:
+        """Whether a key was shown, and what it may ask is not used up. Counts it as asked."""
+        return app_id is not None and self._quotas.goes_first(app_id, slot, 1)
 
     def slot_of(self, address: str) -> int:
         """Where the quota counts this address's prefix."""

@@ -19,8 +19,8 @@ def http_door(
 
     def judge(said: bytes, address: str, _has_turn: bool) -> Look:
         app_id = reader.app_shown(said)
-        is_welcome = app_id is not None and reader.may_send(app_id, reader.slot_of(address))
-        return Look.KNOWN if is_welcome else Look.STRANGER
+        is_first = reader.goes_first(app_id, reader.slot_of(address))
+        return Look.KNOWN if is_first else Look.STRANGER
 
     def serve(newcomer: Newcomer, look: Look) -> UploadProtocol:
         return UploadProtocol(

@@ -5,6 +5,10 @@ bucket that refills at an equal share, so that one prefix with the public key of
 starve the phones of others. A prefix is an IPv4 /24 or an IPv6 /48: what one customer can rent for
 nothing counts as one. It is known by one of `SLOTS` hash values under a salt of this process, so
 memory is bounded, two prefixes may share a slot, and no address is kept.
+
+What is no upload (a connection, a call, a request for a config) is never refused here, since a
+phone must hear of a rollback. It is counted in buckets of its own, and beyond them it waits with
+those who have no key: so whoever holds an app's key uses up that app's share and nothing else.
 """
 
 import ipaddress
@@ -12,7 +16,7 @@ import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -21,6 +25,8 @@ from wire.errors import TransientError
 SLOTS: Final = 4096
 IDLE_S: Final = 60.0
 RETRY_AFTER_MAX_S: Final = 300
+ASKS_PER_UPLOAD: Final = 2
+"""A phone may connect anew for each upload, and ask for its config each time."""
 _IPV4_BYTES, _IPV6_BYTES = 3, 6
 
 
@@ -72,13 +78,7 @@ class AppQuota:
         smaller than a body. With 0 `uploads` it is the rest of one that was let in: that counts
         in the share, and the app's bucket alone refuses it.
         """
-        share = self._shares.get(slot)
-        if share is None or now_s > self._idle_s:
-            share = self._asks(slot, share, now_s)
-        elif slot != self._latest:
-            self._shares.move_to_end(slot)
-        self._latest = slot
-        self._refill(share, now_s)
+        share = self._share_of(slot, now_s)
         if (
             (uploads and (share.uploads <= 0 or share.wire_bytes <= 0))
             or self.uploads < uploads
@@ -91,6 +91,17 @@ class AppQuota:
         self.wire_bytes -= wire_bytes
         return 0.0
 
+    def charge(self, slot: int, uploads: int, now_s: float) -> bool:
+        """Take them in any case; whether there was one left. What a prefix takes beyond its share
+        is its own debt, of a full share at most, and not the others' loss.
+        """
+        share = self._share_of(slot, now_s)
+        has_one = share.uploads > 0 and self.uploads >= 1
+        share.uploads = max(share.uploads - uploads, -self._full[0] / len(self._shares))
+        if has_one:
+            self.uploads = max(self.uploads - uploads, 0.0)
+        return has_one
+
     def is_used_up(self, slot: int, now_s: float) -> bool:
         """Whether one more upload of this prefix would be refused. Takes nothing."""
         share = self._shares.get(slot)
@@ -98,6 +109,16 @@ class AppQuota:
             return self.uploads < 1
         self._refill(share, now_s)
         return share.uploads <= 0 or share.wire_bytes <= 0 or self.uploads < 1
+
+    def _share_of(self, slot: int, now_s: float) -> _Share:
+        share = self._shares.get(slot)
+        if share is None or now_s > self._idle_s:
+            share = self._asks(slot, share, now_s)
+        elif slot != self._latest:
+            self._shares.move_to_end(slot)
+        self._latest = slot
+        self._refill(share, now_s)
+        return share
 
     def _missing_s(self, share: _Share, uploads: int, wire_bytes: int) -> float:
         limits, fair = self.limits, len(self._shares)
@@ -158,6 +179,8 @@ class Quotas:
         self._now_s = now_s
         self._salt = secrets.token_bytes(16)
         self._of: dict[str, AppQuota] = {}
+        self._asks_limits = replace(limits, uploads_s=ASKS_PER_UPLOAD * limits.uploads_s)
+        self._asks_of: dict[str, AppQuota] = {}
         self.refused_count = 0
 
     def spend(self, app_id: str, slot: int, wire_bytes: int, *, uploads: int = 1) -> None:
@@ -178,6 +201,13 @@ class Quotas:
         """Whether the app's next upload from there would be refused. Takes nothing."""
         quota = self._of.get(app_id)
         return quota is not None and quota.is_used_up(slot, self._now_s())
+
+    def goes_first(self, app_id: str, slot: int, asks: int) -> bool:
+        """Whether what is asked with this key comes before strangers; so many asks are counted."""
+        quota = self._asks_of.get(app_id)
+        if quota is None:
+            quota = self._asks_of[app_id] = AppQuota(self._asks_limits)
+        return quota.charge(slot, asks, self._now_s()) and not self.is_used_up(app_id, slot)
 
     def slot_of(self, address: str) -> int:
         """Where this address's prefix is counted: asked once a connection, kept without it."""

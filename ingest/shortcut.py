@@ -124,7 +124,7 @@ class UploadProtocol(BudgetedProtocol):
         if not self._is_swift:
             if self._is_between:
                 app_id = self._reader.app_shown(data)
-                self._is_swift = self._reader.may_send(app_id, self._slot)
+                self._is_swift = self._reader.goes_first(app_id, self._slot)
             else:
                 self._is_swift = KEYED in self._asked
         return self._is_swift

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from ingest.quota import QuotaLimits
 from ingest.serve import ServeSettings
 from ingest.turns import Turns
 from streams.log.memory import MemoryLog
-from tests.fakes.ingest_world import running, upload
+from tests.fakes.ingest_world import Running, running, upload
 from tests.fakes.raw_http import answer, connect, request
 
 PLAIN = ServeSettings(http_port=0, grpc_port=0, unready_s=0.0)
@@ -86,6 +87,49 @@ def test_whoever_shows_no_key_that_may_send_waits(tmp_path: Path, key: str) -> N
         with connect(server) as stranger:
             stranger.sendall(sent)
             assert silent(stranger)
+
+
+ONE = QuotaLimits(uploads_s=0.001, burst_s=5 * 3600.0)  # upload or ask, and none for minutes
+
+
+def asked(server: Running) -> bytes:
+    return request(server, b"").replace(b"POST /v1/telemetry", b"GET /v1/releases/keyboard", 1)
+
+
+@pytest.mark.usefixtures("no_turns")
+def test_whoever_asks_too_much_with_a_key_waits(tmp_path: Path) -> None:
+    with running(tmp_path, MemoryLog(1), settings=replace(PLAIN, quota=ONE)) as server:
+        with connect(server) as greedy:
+            greedy.sendall(asked(server))
+            assert answer(greedy)[0] != 429
+            greedy.sendall(asked(server))
+            assert silent(greedy)
+        with connect(server) as greedy:
+            greedy.sendall(asked(server))
+            assert silent(greedy)
+        other_app = server.keys.create("camera")
+        with connect(server) as phone:
+            phone.sendall(asked(server).replace(server.key.encode(), other_app.encode()))
+            assert answer(phone)[0] < 500
+
+
+def test_whoever_asks_too_much_with_a_key_has_its_answers_in_turns(tmp_path: Path) -> None:
+    with running(tmp_path, MemoryLog(1), settings=replace(PLAIN, quota=ONE)) as server:
+        for _ in range(3):
+            with connect(server) as greedy:
+                greedy.sendall(asked(server))
+                assert answer(greedy)[0] in (200, 404)
+        metadata = [("authorization", f"Bearer {server.key}")]
+        for _ in range(3):
+            with grpc.insecure_channel(server.grpc) as channel:
+                call = channel.unary_unary("/holdfast.v1.Telemetry/None")
+                for _ in range(3):
+                    with pytest.raises(grpc.RpcError) as refused:
+                        call(b"", metadata=metadata, timeout=60)
+                    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        with grpc.insecure_channel(server.grpc) as channel:
+            send = channel.unary_unary("/holdfast.v1.Telemetry/Upload")
+            assert send(upload().SerializeToString(), metadata=metadata, timeout=60)
 
 
 def test_with_turns_everybody_is_answered(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Quotas: never more than the bucket, fair among prefixes, bounded memory."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.quota import IDLE_S, SLOTS, AppQuota, QuotaLimits, Quotas, prefix_bytes
+from ingest.quota import ASKS_PER_UPLOAD, IDLE_S, SLOTS, AppQuota, QuotaLimits, Quotas, prefix_bytes
 from wire.errors import TransientError
 
 _LIMITS = QuotaLimits(uploads_s=10.0, bytes_s=1000.0, burst_s=5.0)
@@ -94,3 +96,45 @@ def test_the_rest_of_an_upload_counts_and_the_app_alone_refuses_it() -> None:
     assert quota.wait_s(0, 1, 0, 0.0) == pytest.approx(2.0)  # 2000 too much, at 1000 a second
     assert quota.wait_s(0, 0, 2001, 0.0) > 0
     assert quota.wait_s(0, 0, 2000, 0.0) == 0
+
+
+def test_asks_beyond_a_share_go_last_and_nothing_is_refused() -> None:
+    quotas = Quotas(_LIMITS, lambda: 0.0)
+    asks = int(_LIMITS.uploads_s) * ASKS_PER_UPLOAD  # a newcomer begins with a second's worth
+    assert [quotas.goes_first("other", 1, 1) for _ in range(asks + 3)] == [True] * asks + [
+        False
+    ] * 3
+    assert quotas.goes_first("keyboard", 1, 1)
+    quotas.spend("other", 1, 1)
+
+
+def test_who_may_send_no_more_goes_last_whatever_it_asks() -> None:
+    quotas = Quotas(_LIMITS, lambda: 0.0)
+    for _ in range(10):
+        quotas.spend("other", 1, 1)
+    assert not quotas.goes_first("other", 1, 0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.floats(0, 3)), min_size=1, max_size=100))
+def test_what_goes_first_is_paid_for_however_many_come_at_once(
+    asks: list[tuple[int, float]],
+) -> None:
+    """Calls are counted once they have come: a crowd of them is paid off before the next one."""
+    quota, now_s, first = AppQuota(_LIMITS), 0.0, []
+    for count, pause_s in asks:
+        now_s += pause_s
+        if quota.charge(0, count, now_s):
+            first.append((now_s, count))
+    full = _LIMITS.uploads_s * _LIMITS.burst_s
+    for (since_s, before), (at_s, _) in pairwise(first):
+        assert at_s - since_s >= min(before - full, full) / _LIMITS.uploads_s - 1e-6
+
+
+@given(st.integers(1, 5000))
+def test_one_prefix_s_debt_is_not_another_s(count: int) -> None:
+    quota, went = AppQuota(_LIMITS), 0
+    for tick in range(1600):
+        quota.charge(0, count, tick / 20)
+        if tick >= 1200 and tick % 20 == 0:  # once a second, of the five that are its share
+            went += quota.charge(1, 1, tick / 20)
+    assert went >= 18
