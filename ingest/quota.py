@@ -179,7 +179,9 @@ class Quotas:
         self._now_s = now_s
         self._salt = secrets.token_bytes(16)
         self._of: dict[str, AppQuota] = {}
-        self._asks_limits = replace(limits, uploads_s=ASKS_PER_UPLOAD * limits.uploads_s)
+        asks_s = ASKS_PER_UPLOAD * limits.uploads_s
+        # none is refused, so no burst of them need be saved for
+        self._asks_limits = replace(limits, uploads_s=asks_s, burst_s=max(1.0, 1 / asks_s))
         self._asks_of: dict[str, AppQuota] = {}
         self.refused_count = 0
 
