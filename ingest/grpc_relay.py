@@ -67,11 +67,14 @@ class Relay:
 
 
 class Client(asyncio.Protocol):
-    """A client's side, from its first byte on. `slot` is where quotas count it."""
+    """A client's side, from its first byte on. `slot` is where quotas count it.
+
+    `is_late`: its share is used up, so that what it says waits with the strangers.
+    """
 
     transport: asyncio.Transport
 
-    def __init__(self, relay: Relay, newcomer: Newcomer) -> None:
+    def __init__(self, relay: Relay, newcomer: Newcomer, *, is_late: bool) -> None:
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
@@ -82,6 +85,7 @@ class Client(asyncio.Protocol):
         self._server: _Server | None = None
         self._calls = list[tuple[int, bytes]]()
         self._authorization = b""  # of the last call
+        self._is_late = is_late
         self._guard = HeaderGuard(self._calls)
         self._remainder = Remainder(is_greeted=newcomer.is_greeted, pings=newcomer.pongs)
 
@@ -108,7 +112,7 @@ class Client(asyncio.Protocol):
         if self._server is None or self._unread:
             self._unread += data
             self.transport.pause_reading()
-        elif self._is_used_up():
+        elif self._waits_still():
             self._wait(data)
         else:
             self._pass_on(data, self._server)
@@ -140,14 +144,21 @@ class Client(asyncio.Protocol):
 
     # -- between both
 
-    def _is_used_up(self) -> bool:
-        """Whether its share is, or the key no good any more: then it waits with the strangers."""
+    def _pay(self) -> None:
+        """For the calls that were passed on, if any. Whose key is no good any more is late too."""
         asks = len(self._calls)
         if asks:
             self._authorization = self._calls[-1][1]
             self._calls.clear()
-        shown = self._authorization
-        return bool(shown) and not self._relay.callers.goes_first(shown, self.slot, asks)
+            callers = self._relay.callers
+            self._is_late = not callers.goes_first(self._authorization, self.slot, asks)
+
+    def _waits_still(self) -> bool:
+        """Whether its share is still used up."""
+        if self._is_late and self._authorization:
+            callers = self._relay.callers
+            self._is_late = not callers.goes_first(self._authorization, self.slot, 0)
+        return self._is_late
 
     def _wait(self, unread: bytes) -> None:
         self._unread = unread
@@ -160,6 +171,7 @@ class Client(asyncio.Protocol):
         if passed == REFUSED:
             self.transport.abort()
             return
+        self._pay()
         rest, data = data[passed:] + later, data[:passed]
         server.write(data if self._remainder.is_all else self._remainder.of(data))
         if rest:
@@ -169,7 +181,7 @@ class Client(asyncio.Protocol):
         unread, self._unread = self._unread, b""
         if self._server is None or self.transport.is_closing():
             return
-        size = _PIECE_BYTES if self._is_used_up() else len(unread)
+        size = _PIECE_BYTES if self._waits_still() else len(unread)
         self._pass_on(unread[:size], self._server, unread[size:])
         self._read_on()
 
@@ -191,7 +203,10 @@ class Client(asyncio.Protocol):
             server.transport.abort()
             return
         self._server = server
-        self._go_on()
+        if self._is_late:
+            self._wait(self._unread)
+        else:
+            self._go_on()
 
     # -- what grpcio does
 
