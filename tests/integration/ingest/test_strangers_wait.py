@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 
+from bench import door_frames as h2
 from ingest.quota import QuotaLimits
 from ingest.serve import ServeSettings
 from ingest.turns import Turns
@@ -111,6 +113,34 @@ def test_whoever_asks_too_much_with_a_key_waits(tmp_path: Path) -> None:
         with connect(server) as phone:
             phone.sendall(asked(server).replace(server.key.encode(), other_app.encode()))
             assert answer(phone)[0] < 500
+
+
+@pytest.mark.usefixtures("no_turns")
+def test_calls_beyond_the_share_wait(tmp_path: Path) -> None:
+    with running(tmp_path, MemoryLog(1), settings=replace(PLAIN, quota=ONE)) as server:
+        host, _, port = server.grpc.partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as greedy:
+            first = h2.call(1, "None", key=server.key)
+            greedy.sendall(h2.PREFACE + h2.settings() + first)
+            while 1 not in streams(greedy.recv(1 << 16)):
+                pass
+            greedy.sendall(h2.call(3, "None", key=server.key))
+            greedy.settimeout(0.3)
+            with suppress(TimeoutError):
+                while True:
+                    assert 3 not in streams(greedy.recv(1 << 16))
+        with socket.create_connection((host, int(port)), timeout=60) as greedy:
+            greedy.sendall(h2.PREFACE + h2.settings() + first)
+            assert silent(greedy)
+
+
+def streams(frames: bytes) -> set[int]:
+    """Which streams whole frames belong to."""
+    found = set()
+    while frames:
+        found.add(int.from_bytes(frames[5:9]))
+        frames = frames[9 + int.from_bytes(frames[:3]) :]
+    return found
 
 
 def test_whoever_asks_too_much_with_a_key_has_its_answers_in_turns(tmp_path: Path) -> None:
