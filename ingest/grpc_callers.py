@@ -29,6 +29,14 @@ class Callers:
             return False
         return not self.quotas.is_used_up(app_id, slot)
 
+    def knows(self, authorization: bytes) -> bool:
+        """Whether the key is valid."""
+        try:
+            self._app_of(authorization)
+        except PermanentError:
+            return False
+        return True
+
     def goes_first(self, authorization: bytes, slot: int, asks: int) -> bool:
         """Whether it comes before strangers. So many connections and calls are counted."""
         try:

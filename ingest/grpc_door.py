@@ -40,7 +40,7 @@ def grpc_door(relay: Relay, stranger_s: float) -> Door:
     def serve(newcomer: Newcomer, look: Look) -> asyncio.Protocol:
         if look is Look.STRANGER:
             return Stranger(relay, newcomer, stranger_s)
-        return Client(relay, newcomer, is_late=look is Look.LATER)
+        return Client(relay, newcomer)
 
     first = greeting(relay.crowd.connections.limits.keyless_max)
     return Door(judge, serve, _GLANCE_BYTES, first, stranger_s, pongs)

@@ -17,7 +17,7 @@ from ingest.http2 import Remainder
 from ingest.http2_guard import REFUSED, HeaderGuard
 
 _LOOPBACK: Final = "127.0.0.1"
-_PIECE_BYTES: Final = 4096  # in one turn, of a key whose share is used up
+_PIECE_BYTES: Final = 16 * 1024  # in one turn, of a key whose share is used up
 
 
 @dataclass(slots=True)
@@ -67,14 +67,11 @@ class Relay:
 
 
 class Client(asyncio.Protocol):
-    """A client's side, from its first byte on. `slot` is where quotas count it.
-
-    `is_late`: its share is used up, so that what it says waits with the strangers.
-    """
+    """A client's side, from its first byte on. `slot` is where quotas count it."""
 
     transport: asyncio.Transport
 
-    def __init__(self, relay: Relay, newcomer: Newcomer, *, is_late: bool) -> None:
+    def __init__(self, relay: Relay, newcomer: Newcomer) -> None:
         self.rank = Rank.FRESH
         self.ranked_s = 0.0
         self.deadline_s = self.stalled_at_s = NEVER
@@ -84,8 +81,7 @@ class Client(asyncio.Protocol):
         self._unread = b""
         self._server: _Server | None = None
         self._calls = list[tuple[int, bytes]]()
-        self._authorization = b""  # of the last call
-        self._is_late = is_late
+        self._authorization = b""  # that the door let it in by, for as long as it is valid
         self._guard = HeaderGuard(self._calls)
         self._remainder = Remainder(is_greeted=newcomer.is_greeted, pings=newcomer.pongs)
 
@@ -112,7 +108,7 @@ class Client(asyncio.Protocol):
         if self._server is None or self._unread:
             self._unread += data
             self.transport.pause_reading()
-        elif self._waits_still():
+        elif self._is_late():
             self._wait(data)
         else:
             self._pass_on(data, self._server)
@@ -145,20 +141,22 @@ class Client(asyncio.Protocol):
     # -- between both
 
     def _pay(self) -> None:
-        """For the calls that were passed on, if any. Whose key is no good any more is late too."""
-        asks = len(self._calls)
-        if asks:
-            self._authorization = self._calls[-1][1]
-            self._calls.clear()
-            callers = self._relay.callers
-            self._is_late = not callers.goes_first(self._authorization, self.slot, asks)
+        """For the calls that were passed on, if any: all by one key, or the last could be another's
+        and pay for them. Trailers show none.
+        """
+        if not self._calls:
+            return
+        callers, asks = self._relay.callers, len(self._calls)
+        if not callers.knows(self._authorization):
+            shown = [authorization for _, authorization in self._calls]
+            self._authorization = next(filter(callers.knows, shown), shown[-1])
+        self._calls.clear()
+        callers.goes_first(self._authorization, self.slot, asks)
 
-    def _waits_still(self) -> bool:
-        """Whether its share is still used up."""
-        if self._is_late and self._authorization:
-            callers = self._relay.callers
-            self._is_late = not callers.goes_first(self._authorization, self.slot, 0)
-        return self._is_late
+    def _is_late(self) -> bool:
+        """Whether its share is used up, or its key no good any more: it waits with strangers."""
+        shown = self._authorization
+        return bool(shown) and not self._relay.callers.goes_first(shown, self.slot, 0)
 
     def _wait(self, unread: bytes) -> None:
         self._unread = unread
@@ -181,7 +179,7 @@ class Client(asyncio.Protocol):
         unread, self._unread = self._unread, b""
         if self._server is None or self.transport.is_closing():
             return
-        size = _PIECE_BYTES if self._waits_still() else len(unread)
+        size = _PIECE_BYTES if self._is_late() else len(unread)
         self._pass_on(unread[:size], self._server, unread[size:])
         self._read_on()
 
@@ -203,10 +201,7 @@ class Client(asyncio.Protocol):
             server.transport.abort()
             return
         self._server = server
-        if self._is_late:
-            self._wait(self._unread)
-        else:
-            self._go_on()
+        self._go_on()
 
     # -- what grpcio does
 

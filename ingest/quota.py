@@ -6,8 +6,8 @@ starve the phones of others. A prefix is an IPv4 /24 or an IPv6 /48: what one cu
 nothing counts as one. It is known by one of `SLOTS` hash values under a salt of this process, so
 memory is bounded, two prefixes may share a slot, and no address is kept.
 
-What is no upload (a connection, a call, a request for a config) is never refused here, since a
-phone must hear of a rollback. It is counted in buckets of its own, and beyond them it waits with
+Connections, calls and requests for a config are asks. None is refused here, since a phone must hear
+of a rollback. They are counted in buckets of their own, and beyond them whoever asks waits with
 those who have no key: so whoever holds an app's key uses up that app's share and nothing else.
 """
 
@@ -27,6 +27,7 @@ IDLE_S: Final = 60.0
 RETRY_AFTER_MAX_S: Final = 300
 ASKS_PER_UPLOAD: Final = 2
 """A phone may connect anew for each upload, and ask for its config each time."""
+_DEBT_S: Final = 10.0
 _IPV4_BYTES, _IPV6_BYTES = 3, 6
 
 
@@ -93,13 +94,15 @@ class AppQuota:
 
     def charge(self, slot: int, uploads: int, now_s: float) -> bool:
         """Take them in any case; whether there was one left. What a prefix takes beyond its share
-        is its own debt, of a full share at most, and not the others' loss.
+        is its own debt, of `_DEBT_S` at most, and not the others' loss.
         """
         share = self._share_of(slot, now_s)
-        has_one = share.uploads > 0 and self.uploads >= 1
-        share.uploads = max(share.uploads - uploads, -self._full[0] / len(self._shares))
+        had = share.uploads
+        has_one = had > 0 and self.uploads >= 1
+        debt_max = max(1.0, _DEBT_S * self.limits.uploads_s / len(self._shares))
+        share.uploads = max(had - uploads, -debt_max)
         if has_one:
-            self.uploads = max(self.uploads - uploads, 0.0)
+            self.uploads = max(self.uploads - min(uploads, max(had, 1.0)), 0.0)
         return has_one
 
     def is_used_up(self, slot: int, now_s: float) -> bool:
@@ -181,7 +184,7 @@ class Quotas:
         self._of: dict[str, AppQuota] = {}
         asks_s = ASKS_PER_UPLOAD * limits.uploads_s
         # none is refused, so no burst of them need be saved for
-        self._asks_limits = replace(limits, uploads_s=asks_s, burst_s=max(1.0, 1 / asks_s))
+        self._asks_limits = replace(limits, uploads_s=asks_s, burst_s=max(1.0, 2 / asks_s))
         self._asks_of: dict[str, AppQuota] = {}
         self.refused_count = 0
 

@@ -122,16 +122,22 @@ def test_calls_beyond_the_share_wait(tmp_path: Path) -> None:
         with socket.create_connection((host, int(port)), timeout=60) as greedy:
             first = h2.call(1, "None", key=server.key)
             greedy.sendall(h2.PREFACE + h2.settings() + first)
-            while 1 not in streams(greedy.recv(1 << 16)):
+            while 1 not in streams(received(greedy)):
                 pass
             greedy.sendall(h2.call(3, "None", key=server.key))
             greedy.settimeout(0.3)
             with suppress(TimeoutError):
                 while True:
-                    assert 3 not in streams(greedy.recv(1 << 16))
+                    assert 3 not in streams(received(greedy))
         with socket.create_connection((host, int(port)), timeout=60) as greedy:
             greedy.sendall(h2.PREFACE + h2.settings() + first)
             assert silent(greedy)
+
+
+def received(connection: socket.socket) -> bytes:
+    data = connection.recv(1 << 16)
+    assert data, "the server hung up"
+    return data
 
 
 def streams(frames: bytes) -> set[int]:

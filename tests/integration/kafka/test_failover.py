@@ -95,7 +95,8 @@ def test_a_start_while_a_partition_has_no_leader_waits_and_refuses_nothing(
             asyncio.run(ensure_topics(settings))
     with pytest.raises(PermanentError, match="topic_partitions_differ"):
         asyncio.run(ensure_topics(replace(settings, partitions=2)))
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, monkeypatch.context() as patch:
+        patch.setattr(topics, "_APPEAR_LOOKS", 1000)  # however long a broker takes to come back
         starting = thread.submit(asyncio.run, ensure_topics(settings))
         time.sleep(0.5)
         assert not starting.done()

@@ -138,3 +138,22 @@ def test_one_prefix_s_debt_is_not_another_s(count: int) -> None:
         if tick >= 1200 and tick % 20 == 0:  # once a second, of the five that are its share
             went += quota.charge(1, 1, tick / 20)
     assert went >= 18
+
+
+def test_a_crowd_takes_no_more_of_the_app_than_its_prefix_s_share() -> None:
+    quota = AppQuota(_LIMITS)
+    for slot in range(5):
+        quota.charge(slot, 0, 0.0)
+    assert quota.charge(0, 500, 5.0)
+    assert all(quota.charge(slot, 1, 5.0) for slot in range(1, 5))
+
+
+@given(st.integers(30, 500))  # so that nobody is idle meanwhile
+def test_an_ask_is_paid_for_though_a_share_is_less_than_one(prefixes: int) -> None:
+    quota = AppQuota(_LIMITS)
+    for slot in range(prefixes):
+        quota.charge(slot, 0, 0.0)
+    assert quota.charge(prefixes - 1, 1, 0.0)
+    one_s = prefixes / _LIMITS.uploads_s
+    assert not quota.charge(prefixes - 1, 0, one_s / 2)
+    assert quota.charge(prefixes - 1, 0, 1.01 * one_s)
