@@ -109,6 +109,7 @@ class Broker:
     port: int
     folder: Path
     jars: Path
+    detour_ports: Sequence[int] = ()
     popen: subprocess.Popen[bytes] | None = None
 
     def format(self, properties: str, cluster_id: str, *options: str) -> None:
@@ -130,9 +131,11 @@ class Broker:
             )
 
     def wait_listening(self) -> None:
-        """Until it takes connections, which it does when it has joined the cluster."""
+        """Until it takes connections, which it does when it has joined the cluster; on all of its
+        ports, which it opens one after the other.
+        """
         deadline = time.monotonic() + _START_S
-        while not is_listening(self.port):
+        while not all(map(is_listening, (self.port, *self.detour_ports))):
             if self.popen is None or self.popen.poll() is not None:
                 raise BrokerUnavailableError(f"the broker ended: {self._last_words()}")
             if time.monotonic() > deadline:
@@ -248,8 +251,9 @@ class Cluster:
         pairs = list(zip(ports[::2], ports[1::2], strict=True))
         voters = ",".join(f"{n}@127.0.0.1:{pairs[n - 1][1]}" for n in range(1, self.count + 1))
         for node, (port, controller_port) in enumerate(pairs, 1):
-            broker = Broker(node, port, self.folder / f"broker-{node}", jars)
             detour = self.detours[node - 1 : node]
+            folder = self.folder / f"broker-{node}"
+            broker = Broker(node, port, folder, jars, [d.port for d in detour])
             properties = _PROPERTIES.format(
                 node=node,
                 voters=voters,
