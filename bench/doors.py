@@ -42,10 +42,8 @@ _CONNECTIONS: Final = 3_000
 _WARM_S: Final = 20.0
 _STORED_S: Final = 180.0
 _OTHER_APP: Final = "keyboard"
-_QUOTA_S, _BURST_S = (
-    400.0,
-    10.0,
-)  # uploads a second of each app at least, and how many seconds of them
+_QUOTA_S: Final = 400.0  # uploads a second of each app at least
+_BURST_S: Final = 10.0  # of them
 _GREEDY_CONNECTIONS: Final = 200
 _KEYED: Final = (Door.HTTP, Door.GRPC)
 _RECEIVED: Final = 'holdfast_ingest_received_total{what="uploads"}'
