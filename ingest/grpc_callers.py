@@ -21,29 +21,19 @@ class Callers:
         """Where the quota counts this address's prefix."""
         return self.quotas.slot_of(address)
 
-    def is_welcome(self, authorization: bytes, slot: int) -> bool:
-        """Whether a call may go on, by a glance: nothing is counted."""
-        try:
-            app_id = self._app_of(authorization)
-        except PermanentError:
-            return False
-        return not self.quotas.is_used_up(app_id, slot)
-
     def knows(self, authorization: bytes) -> bool:
         """Whether the key is valid."""
-        try:
-            self._app_of(authorization)
-        except PermanentError:
-            return False
-        return True
+        return self._app_shown(authorization) is not None
+
+    def is_welcome(self, authorization: bytes, slot: int) -> bool:
+        """Whether a call may go on, by a glance: nothing is counted."""
+        app_id = self._app_shown(authorization)
+        return app_id is not None and not self.quotas.is_used_up(app_id, slot)
 
     def goes_first(self, authorization: bytes, slot: int, asks: int) -> bool:
         """Whether it comes before strangers. So many connections and calls are counted."""
-        try:
-            app_id = self._app_of(authorization)
-        except PermanentError:
-            return False
-        return self.quotas.goes_first(app_id, slot, asks)
+        app_id = self._app_shown(authorization)
+        return app_id is not None and self.quotas.goes_first(app_id, slot, asks)
 
     def refusal(self, authorization: bytes, slot: int) -> PermanentError | TransientError | None:
         """Why a call may not go on; None if it may."""
@@ -57,6 +47,12 @@ class Callers:
         except TransientError as error:
             return error
         return None
+
+    def _app_shown(self, authorization: bytes) -> str | None:
+        try:
+            return self._app_of(authorization)
+        except PermanentError:
+            return None
 
     def _app_of(self, authorization: bytes) -> str:
         return self.keys.app_of(bearer(authorization.decode("latin-1")))

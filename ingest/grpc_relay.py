@@ -14,7 +14,7 @@ from ingest.acceptor import Crowd, Newcomer
 from ingest.connections import NEVER, Connection, Rank
 from ingest.grpc_callers import Callers
 from ingest.http2 import Remainder
-from ingest.http2_guard import REFUSED, HeaderGuard
+from ingest.http2_guard import COST_OF_ASK, REFUSED, HeaderGuard
 
 _LOOPBACK: Final = "127.0.0.1"
 _PIECE_BYTES: Final = 16 * 1024  # in one turn, of a key whose share is used up
@@ -81,6 +81,7 @@ class Client(asyncio.Protocol):
         self._unread = b""
         self._server: _Server | None = None
         self._calls = list[tuple[int, bytes]]()
+        self._owed = 0  # of the guard's cost, less than an ask's
         self._authorization = b""  # that the door let it in by, for as long as it is valid
         self._guard = HeaderGuard(self._calls)
         self._remainder = Remainder(is_greeted=newcomer.is_greeted, pings=newcomer.pongs)
@@ -106,8 +107,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._server is None or self._unread:
-            self._unread += data
-            self.transport.pause_reading()
+            self._keep(data)
         elif self._is_late():
             self._wait(data)
         else:
@@ -122,6 +122,7 @@ class Client(asyncio.Protocol):
         self._relay.crowd.connections.leave(self)
         self._relay.crowd.turns.leave(self)
         self._relay.open.discard(self)
+        self._take_unread()
         if self._server is not None:
             self._server.transport.abort()
             self._server = None  # each holds the other, and what both hold
@@ -141,26 +142,39 @@ class Client(asyncio.Protocol):
     # -- between both
 
     def _pay(self) -> None:
-        """For the calls that were passed on, if any: all by one key, or the last could be another's
-        and pay for them. Trailers show none.
+        """For what was passed on: all by one key, or the last could be another's and pay for it.
+        Trailers show none.
         """
-        if not self._calls:
-            return
-        callers, asks = self._relay.callers, len(self._calls)
-        if not callers.knows(self._authorization):
+        callers = self._relay.callers
+        if self._calls and not callers.knows(self._authorization):
             shown = [authorization for _, authorization in self._calls]
             self._authorization = next(filter(callers.knows, shown), shown[-1])
+        by_cost, self._owed = divmod(self._owed + self._guard.cost, COST_OF_ASK)
+        asks = max(len(self._calls), by_cost)
         self._calls.clear()
-        callers.goes_first(self._authorization, self.slot, asks)
+        if asks:
+            callers.goes_first(self._authorization, self.slot, asks)
 
     def _is_late(self) -> bool:
         """Whether its share is used up, or its key no good any more: it waits with strangers."""
         shown = self._authorization
         return bool(shown) and not self._relay.callers.goes_first(shown, self.slot, 0)
 
-    def _wait(self, unread: bytes) -> None:
-        self._unread = unread
+    def _keep(self, data: bytes) -> None:
+        """Until its turn, or until there is a server; all connections together so much."""
+        if not self._relay.crowd.connections.hold(len(data)):
+            self.transport.abort()
+            return
+        self._unread += data
         self.transport.pause_reading()
+
+    def _take_unread(self) -> bytes:
+        unread, self._unread = self._unread, b""
+        self._relay.crowd.connections.hold(-len(unread))
+        return unread
+
+    def _wait(self, data: bytes) -> None:
+        self._keep(data)
         self._relay.crowd.turns.wait(self, self._go_on)
 
     def _pass_on(self, data: bytes, server: "_Server", later: bytes = b"") -> None:
@@ -176,7 +190,7 @@ class Client(asyncio.Protocol):
             self._wait(rest)
 
     def _go_on(self) -> None:
-        unread, self._unread = self._unread, b""
+        unread = self._take_unread()
         if self._server is None or self.transport.is_closing():
             return
         size = _PIECE_BYTES if self._is_late() else len(unread)

@@ -38,6 +38,8 @@ _COST_MAX: Final = 8 * 1024
 """In one turn of the loop: 2 ms. The unit is a byte to unfold, a quarter of a microsecond."""
 _FRAME_COST: Final = 16
 _FIELD_COST: Final = 8
+COST_OF_ASK: Final = 512
+"""A first call costs less, and a body of 512 KiB: frames that are no calls are asks by this."""
 REFUSED: Final = -1
 _STREAM_MASK: Final = 0x7FFF_FFFF
 
@@ -68,15 +70,15 @@ class HeaderGuard:
         self._stream = b""
         self._plain: dict[bytes, bytes] = {}
         self._frames_left = _FRAMES_BEFORE_MAX
-        self._cost = 0
+        self.cost = 0  # of what it was shown last
 
     def passed(self, data: bytes) -> int:
         """How many of these bytes may be passed on; `REFUSED` if none may, nor any later.
 
         Fewer than all: more would hold the loop up. Show the rest in its next turn.
         """
-        at, size, self._cost = 0, len(data), 0
-        while at < size and self._cost < _COST_MAX:
+        at, size, self.cost = 0, len(data), 0
+        while at < size and self.cost < _COST_MAX:
             if self._blocks_left == 0:
                 return size
             if self._skip:
@@ -96,7 +98,7 @@ class HeaderGuard:
         return at
 
     def _frame_begins(self) -> bool:
-        self._cost += _FRAME_COST
+        self.cost += _FRAME_COST
         length, kind, flags = int.from_bytes(self._head[:3]), self._head[3], self._head[4]
         if (kind == CONTINUATION) is not (self._block is not None) or kind == PUSH_PROMISE:
             return False
@@ -161,7 +163,7 @@ class HeaderGuard:
             return None
         except Exception:  # noqa: BLE001  # whatever its reader stumbles over is no header block
             return None
-        self._cost += len(block) + _FIELD_COST * len(headers)
+        self.cost += len(block) + _FIELD_COST * len(headers)
         authorization = b""
         for name, value in headers:
             if not (name.isascii() and (value.isascii() or name.endswith(b"-bin"))):

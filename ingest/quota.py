@@ -25,8 +25,8 @@ from wire.errors import TransientError
 SLOTS: Final = 4096
 IDLE_S: Final = 60.0
 RETRY_AFTER_MAX_S: Final = 300
-ASKS_PER_UPLOAD: Final = 2
-"""A phone may connect anew for each upload, and ask for its config each time."""
+ASKS_PER_UPLOAD: Final = 3
+"""A phone may connect anew for each upload, call over gRPC, and ask for its config each time."""
 _DEBT_S: Final = 10.0
 _IPV4_BYTES, _IPV6_BYTES = 3, 6
 

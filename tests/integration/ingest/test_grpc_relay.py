@@ -18,19 +18,24 @@ from ingest.grpc_door import grpc_door
 from ingest.grpc_relay import Client, Relay
 from ingest.http2 import PREFACE
 from ingest.keys import KeyFile
-from ingest.quota import QuotaLimits, Quotas
+from ingest.quota import ASKS_PER_UPLOAD, QuotaLimits, Quotas
 from ingest.turns import Turns
 from tests.fakes.ingest_world import APP, clock_ms
 
 STALLED_S = 0.1
+UPLOADS = 10
 MUCH = 16 << 20  # more than the kernel holds
 
 
 @dataclass
 class Between:
-    """A relay that leads to `server`, and a phone whose first call was sent."""
+    """A relay that leads to `server`, and a phone whose first call was sent. `quotas` hold ten
+    uploads of a prefix, and their clock stands still.
+    """
 
     relay: Relay
+    quotas: Quotas
+    keys: KeyFile
     phone: socket.socket
     server: socket.socket
 
@@ -47,12 +52,15 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def between(folder: Path, *, is_full: bool = False) -> AsyncIterator[Between]:
+async def between(
+    folder: Path, *, is_full: bool = False, held_bytes_max: int = MUCH
+) -> AsyncIterator[Between]:
     """`is_full`: the kernel lets nobody in at the server, and refuses nobody."""
     loop = asyncio.get_running_loop()
     keys = KeyFile(folder / "keys.json", now_ms=clock_ms)
-    quotas = Quotas(QuotaLimits(), loop.time)
-    crowd = crowd_of(ConnectionLimits(stalled_s=STALLED_S), loop.time, Turns())
+    quotas = Quotas(QuotaLimits(uploads_s=UPLOADS), lambda: 0.0)
+    limits = ConnectionLimits(stalled_s=STALLED_S, held_bytes_max=held_bytes_max)
+    crowd = crowd_of(limits, loop.time, Turns())
     relay = Relay(crowd, Callers(keys, quotas, lambda _code: None))
     door = grpc_door(relay, 20.0)
     with (
@@ -75,7 +83,7 @@ async def between(folder: Path, *, is_full: bool = False) -> AsyncIterator[Betwe
         await loop.sock_connect(phone, listener.getsockname())
         said = PREFACE + h2.settings() + h2.call(1, "Upload", key=keys.create(APP))
         await loop.sock_sendall(phone, said)
-        yield Between(relay, phone, server)
+        yield Between(relay, quotas, keys, phone, server)
         acceptor.close()
         relay.evict_all()
         await until(lambda: not relay.open)
@@ -137,5 +145,119 @@ def test_a_phone_that_reads_nothing_does_not_outlive_the_farewell(tmp_path: Path
                 return not made.relay.open
 
             await until(is_gone)
+
+    run(main())
+
+
+def stand_still(turns: Turns) -> None:
+    """No stranger has a turn any more."""
+    turns._serve = lambda: None  # type: ignore[method-assign]
+
+
+async def first_call(made: Between) -> socket.socket:
+    """The server's side, once the call that the phone came with has arrived there."""
+    taken, _ = await asyncio.get_running_loop().sock_accept(made.server)
+    await asyncio.get_running_loop().sock_recv(taken, 1 << 20)
+    stand_still(made.relay.crowd.turns)
+    return taken
+
+
+def use_up_the_quota(made: Between) -> None:
+    for _ in range(UPLOADS):
+        made.quotas.spend(APP, made.client().slot, 1)
+
+
+def ask_too_much(made: Between) -> None:
+    """As another connection of the same network does."""
+    made.quotas.goes_first(APP, made.client().slot, ASKS_PER_UPLOAD * UPLOADS)
+
+
+def revoke(made: Between) -> None:
+    for key in made.keys.listed():
+        made.keys.revoke(key.key_id)
+
+
+@pytest.mark.parametrize("lose", [use_up_the_quota, ask_too_much, revoke])
+def test_a_connection_that_was_let_in_waits_once_its_share_is_used_up(
+    tmp_path: Path, lose: Callable[[Between], None]
+) -> None:
+    async def main() -> None:
+        async with between(tmp_path) as made:
+            with await first_call(made) as taken:
+                lose(made)
+                said = h2.body_frame(1, bytes(10))
+                await asyncio.get_running_loop().sock_sendall(made.phone, said)
+                await until(lambda: len(made.relay.crowd.turns) == 1)
+                with pytest.raises(BlockingIOError):
+                    taken.recv(1)
+
+    run(main())
+
+
+@pytest.mark.parametrize("last", ["without a key", "a wrong key", "another app's key"])
+def test_whoever_let_a_crowd_of_calls_loose_pays_for_it(tmp_path: Path, last: str) -> None:
+    async def main() -> None:
+        async with between(tmp_path) as made:
+            other = made.keys.create("camera")
+            with await first_call(made) as taken:
+                slot = made.client().slot
+                key = made.client()._authorization.removeprefix(b"Bearer ").decode()
+                shown = {"without a key": "", "a wrong key": key[:-1] + "-"}.get(last, other)
+                streams = range(3, 3 + 2 * ASKS_PER_UPLOAD * UPLOADS, 2)
+                said = b"".join(h2.call(n, "None", key=key) for n in streams)
+                said += h2.call(9_001, "None", key=shown)
+                await asyncio.get_running_loop().sock_sendall(made.phone, said)
+                received = b""
+                while len(received) < len(said):
+                    received += await asyncio.get_running_loop().sock_recv(taken, 1 << 20)
+
+                assert not made.quotas.goes_first(APP, slot, 0)
+                assert made.quotas.goes_first("camera", slot, 0)
+
+    run(main())
+
+
+def test_frames_that_are_no_calls_are_paid_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop, sent = asyncio.get_running_loop(), 0
+        async with between(tmp_path) as made:
+            with await first_call(made) as taken:
+                slot = made.client().slot
+                said = b"".join(h2.body_frame(1, b"") for _ in range(100))
+                while made.quotas.goes_first(APP, slot, 0):
+                    await loop.sock_sendall(made.phone, said)
+                    received = 0
+                    while received < len(said):
+                        received += len(await loop.sock_recv(taken, 1 << 20))
+                    sent += 100
+        assert sent <= ASKS_PER_UPLOAD * UPLOADS * 40
+
+    run(main())
+
+
+def test_what_waits_is_bounded_and_given_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with between(tmp_path, held_bytes_max=1024) as made:
+            connections = made.relay.crowd.connections
+            with await first_call(made):
+                ask_too_much(made)
+                await asyncio.get_running_loop().sock_sendall(made.phone, bytes(900))
+                await until(lambda: len(made.relay.crowd.turns) == 1)
+                assert not connections.hold(200)
+                assert not made.client().transport.is_reading()
+                made.relay.evict_all()
+                await until(lambda: not made.relay.open)
+            assert connections.hold(1024)
+
+    run(main())
+
+
+def test_whoever_says_more_than_may_wait_is_hung_up_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with between(tmp_path, held_bytes_max=1024) as made:
+            with await first_call(made):
+                ask_too_much(made)
+                await asyncio.get_running_loop().sock_sendall(made.phone, bytes(2000))
+                await until(lambda: not made.relay.open)
 
     run(main())

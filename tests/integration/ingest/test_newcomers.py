@@ -39,7 +39,7 @@ def _empty(crowd: Crowd) -> bool:
     return not len(crowd.turns) and not crowd.newcomers.count
 
 
-@pytest.mark.parametrize("look", [Look.STRANGER, Look.LONG, Look.HOPELESS])
+@pytest.mark.parametrize("look", [Look.STRANGER, Look.LATER, Look.LONG, Look.HOPELESS])
 @pytest.mark.parametrize("how", ["expired", "evicted", "closed"])
 def test_a_newcomer_that_ends_waits_for_no_turn(look: Look, how: str) -> None:
     """A flood of connections that are reset at once took 5 MB a second while strangers waited."""
